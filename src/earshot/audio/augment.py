@@ -1,0 +1,284 @@
+"""Label-preserving changes to waveforms and spectrograms, and the mixing of two clips into one.
+
+Conventions
+-----------
+- Waveforms are float32 [B, T]; spectrograms are [B, M, F] (bands, frames), in dB.
+- Each function changes every row by its own random amount, drawn from `rng` (a CPU `torch.Generator`), and returns
+  a new tensor on the device of its input. The same generator state gives the same result on any number of threads.
+- Targets are float32 [B, K]; mixing makes them soft.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from earshot.audio.threads import over_rows
+
+
+class AugmentConfig(BaseModel):
+    """Ranges of the random changes; 0 switches one off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shift: bool = True
+    gain_db: float = Field(6.0, ge=0)
+    polarity: bool = True
+    noise_probability: float = Field(0.3, ge=0, le=1)
+    noise_snr_db: tuple[float, float] = (20.0, 40.0)
+    speed_octaves: float = Field(0.0, ge=0, le=2)
+    mix_probability: float = Field(0.8, ge=0, le=1)
+    time_resize: float = Field(0.25, ge=0, lt=1)
+    frequency_resize: float = Field(0.1, ge=0, lt=1)
+    n_time_masks: int = Field(2, ge=0)
+    max_time_mask: float = Field(0.1, ge=0, le=1)
+    n_frequency_masks: int = Field(2, ge=0)
+    max_frequency_mask: float = Field(0.12, ge=0, le=1)
+
+
+def _uniform(n: int, low: float, high: float, rng: Generator) -> Tensor:
+    return torch.rand(n, generator=rng) * (high - low) + low
+
+
+def _blend(
+    waveforms: Tensor,
+    own: list[float],
+    *,
+    steps: list[int] | None = None,
+    partners: list[int] | None = None,
+    other: list[float] | None = None,
+) -> Tensor:
+    """own[i] * row i + other[i] * row partners[i], each row rotated by its own steps. Shape: [B, T] -> [B, T].
+
+    Shift, polarity, mixing and gain are one pass: each temporary of a batch of 5 s clips costs as much in page
+    faults as the arithmetic.
+    """
+    blended = torch.empty_like(waveforms)
+    n_samples = waveforms.shape[1]
+
+    def one(i: int) -> None:
+        out = blended[i]
+        step = steps[i] if steps else 0
+        torch.mul(waveforms[i, n_samples - step :], own[i], out=out[:step])
+        torch.mul(waveforms[i, : n_samples - step], own[i], out=out[step:])
+        if partners and other and other[i]:
+            row, step = waveforms[partners[i]], steps[partners[i]] if steps else 0
+            out[:step].add_(row[n_samples - step :], alpha=other[i])
+            out[step:].add_(row[: n_samples - step], alpha=other[i])
+
+    over_rows(one, len(waveforms))
+    return blended
+
+
+def _draw_steps(waveforms: Tensor, rng: Generator) -> list[int]:
+    return torch.randint(waveforms.shape[1], (len(waveforms),), generator=rng).tolist()
+
+
+def circular_shift(waveforms: Tensor, *, rng: Generator) -> Tensor:
+    """Rotates each row by a random number of samples. Shape: [B, T] -> [B, T]."""
+    return _blend(waveforms, [1.0] * len(waveforms), steps=_draw_steps(waveforms, rng))
+
+
+def _draw_gain(n: int, gain_db: float, rng: Generator) -> Tensor:
+    return 10.0 ** (_uniform(n, -gain_db, gain_db, rng) / 20.0)
+
+
+def random_gain(waveforms: Tensor, *, gain_db: float, rng: Generator) -> Tensor:
+    """Scales each row by U(-gain_db, gain_db) dB. Shape: [B, T] -> [B, T]."""
+    return _blend(waveforms, _draw_gain(len(waveforms), gain_db, rng).tolist())
+
+
+def _draw_signs(n: int, rng: Generator) -> Tensor:
+    return 1.0 - 2.0 * torch.randint(2, (n,), generator=rng)
+
+
+def random_polarity(waveforms: Tensor, *, rng: Generator) -> Tensor:
+    """Flips the sign of each row with probability 1/2. Shape: [B, T] -> [B, T]."""
+    return _blend(waveforms, _draw_signs(len(waveforms), rng).tolist())
+
+
+def add_noise(
+    waveforms: Tensor, *, snr_db: tuple[float, float], rng: Generator, probability: float = 1.0
+) -> Tensor:
+    """Adds white noise at U(*snr_db) dB below each row's own power. Shape: [B, T] -> [B, T].
+
+    A silent row stays silent: there is no signal for the ratio to refer to.
+    """
+    noisy = waveforms.clone()
+    _add_noise_in_place(noisy, snr_db=snr_db, rng=rng, probability=probability)
+    return noisy
+
+
+def _add_noise_in_place(
+    waveforms: Tensor, *, snr_db: tuple[float, float], rng: Generator, probability: float
+) -> None:
+    n = len(waveforms)
+    chosen = torch.nonzero(torch.rand(n, generator=rng) < probability)[:, 0].tolist()
+    share = (10.0 ** (-_uniform(n, *snr_db, rng) / 20.0)).tolist()
+    seeds = torch.randint(2**62, (n,), generator=rng).tolist()  # a generator a row: rows may run on any thread
+    level = _levels(waveforms)
+
+    def one(k: int) -> None:
+        i = chosen[k]
+        noise = torch.randn(waveforms.shape[1], generator=torch.Generator().manual_seed(seeds[i]))
+        waveforms[i].addcmul_(noise.to(waveforms), level[i], value=share[i])
+
+    over_rows(one, len(chosen))
+
+
+def _levels(waveforms: Tensor) -> Tensor:
+    """Root mean square of each row. Shape: [B, T] -> [B]."""
+    return torch.linalg.vector_norm(waveforms, dim=1) / math.sqrt(waveforms.shape[1])
+
+
+def change_speed(waveforms: Tensor, *, octaves: float, rng: Generator) -> Tensor:
+    """Plays each row faster or slower by 2**U(-octaves, octaves), pitch and tempo together, by linear resampling.
+
+    The result keeps its length: a faster row starts again from its beginning. Shape: [B, T] -> [B, T].
+    Source: the time-scale step of EnvNet-v2 (Tokozume et al., 2018), whose 1.25**U(-1, 1) is octaves = 0.32.
+    """
+    length = waveforms.shape[1]
+    speeds = (2.0 ** _uniform(len(waveforms), -octaves, octaves, rng)).tolist()
+    changed = torch.empty_like(waveforms)
+
+    def one(i: int) -> None:
+        n = max(1, round(length / speeds[i]))
+        row = functional.interpolate(waveforms[i].view(1, 1, -1), size=n, mode="linear").view(-1)
+        for start in range(0, length, n):
+            changed[i, start : start + n] = row[: length - start]
+
+    over_rows(one, len(waveforms))
+    return changed
+
+
+def mix_pairs(
+    waveforms: Tensor, targets: Tensor, *, rng: Generator, probability: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Between-class learning: mixes each row with another of the batch and mixes their targets alike.
+
+    For a ratio t ~ U(0, 1), the weight p of the first row is chosen so that it is *heard* at ratio t whatever the
+    levels of the two: p = 1 / (1 + g1 / g2 * (1 - t) / t) with root-mean-square levels g; dividing by
+    sqrt(p^2 + (1 - p)^2) keeps the energy. Rows that are not mixed pass unchanged.
+
+    Shape: [B, T], [B, K] -> [B, T], [B, K].
+    Source: Tokozume, Ushiku, Harada, "Learning from between-class examples", 2018, equations 2 and 3.
+    """
+    own, other, partners, share = _draw_mixing(_levels(waveforms).cpu(), rng=rng, probability=probability)
+    mixed = _blend(waveforms, own.tolist(), partners=partners.tolist(), other=other.tolist())
+    return mixed, _mix_targets(targets, partners, share)
+
+
+def _draw_mixing(
+    levels: Tensor, *, rng: Generator, probability: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Weight of each row, weight of its partner, which row that is, and the row's share of the target; all [B]."""
+    n = len(levels)
+    partners = torch.randperm(n, generator=rng)
+    chosen = torch.rand(n, generator=rng) < probability
+    share = _uniform(n, 0.0, 1.0, rng).clamp(1e-3, 1 - 1e-3)
+    heard = levels + 1e-6
+    p = 1.0 / (1.0 + heard / heard[partners] * (1.0 - share) / share)
+    energy = (p.square() + (1.0 - p).square()).sqrt()
+    own = torch.where(chosen, p / energy, 1.0)
+    other = torch.where(chosen, (1.0 - p) / energy, 0.0)
+    return own, other, partners, torch.where(chosen, share, 1.0)
+
+
+def _mix_targets(targets: Tensor, partners: Tensor, share: Tensor) -> Tensor:
+    weight = share.to(targets)[:, None]
+    return weight * targets + (1.0 - weight) * targets[partners.to(targets.device)]
+
+
+def random_resize(spectrograms: Tensor, *, time: float, frequency: float, rng: Generator) -> Tensor:
+    """Stretches each spectrogram by up to 1 +- time about its centre and 1 +- frequency above its lowest band.
+
+    Stretching the bands moves pitch and formants together along the mel axis. What is vacated mirrors its
+    neighbourhood, so that no artificial silence marks a stretched clip. Shape: [B, M, F] -> [B, M, F].
+    """
+    n, n_bands, n_frames = spectrograms.shape
+    along_time = 1.0 / (1.0 + _uniform(n, -time, time, rng))
+    along_bands = 1.0 / (1.0 + _uniform(n, -frequency, frequency, rng))
+    frames = along_time[:, None] * (torch.arange(n_frames) + 0.5 - n_frames / 2) + n_frames / 2 - 0.5
+    bands = along_bands[:, None] * (torch.arange(n_bands) + 0.5) - 0.5
+    if frequency > 0:
+        spectrograms = _read_between(spectrograms, bands, dim=1)
+    return _read_between(spectrograms, frames, dim=2) if time > 0 else spectrograms
+
+
+def _read_between(spectrograms: Tensor, positions: Tensor, *, dim: int) -> Tensor:
+    """Values at fractional positions along an axis, mirrored at its ends. Shape: [B, M, F], [B, n] -> like input."""
+    size = spectrograms.shape[dim]
+    wrapped = (positions + 0.5).remainder(2.0 * size)
+    inside = (torch.minimum(wrapped, 2.0 * size - wrapped) - 0.5).clamp(0.0, size - 1.0)
+    low = inside.floor()
+    fraction = (inside - low).to(spectrograms)
+    left = low.long().to(spectrograms.device)
+    right = (left + 1).clamp(max=size - 1)
+    shape = (len(spectrograms), -1, 1) if dim == 1 else (len(spectrograms), 1, -1)
+    before = spectrograms.gather(dim, left.view(shape).expand_as(spectrograms))
+    after = spectrograms.gather(dim, right.view(shape).expand_as(spectrograms))
+    return before.lerp_(after, fraction.view(shape).expand_as(spectrograms))
+
+
+def mask_bands(
+    spectrograms: Tensor, *, dim: int, n_masks: int, max_share: float, rng: Generator
+) -> Tensor:
+    """SpecAugment: replaces `n_masks` random stretches along `dim` by the mean of the spectrogram.
+
+    Each stretch covers U(0, max_share) of the axis (dim 1: bands, dim 2: frames). Shape: [B, M, F] -> [B, M, F].
+    Source: Park et al., "SpecAugment", 2019.
+    """
+    n, size = len(spectrograms), spectrograms.shape[dim]
+    position = torch.arange(size)
+    width = _uniform(n * n_masks, 0.0, max_share * size, rng).view(n, n_masks, 1)
+    start = torch.rand(n, n_masks, 1, generator=rng) * (size - width)
+    inside = (position >= start) & (position < start + width)
+    hidden = inside.any(dim=1).to(spectrograms.device)
+    hidden = hidden[:, :, None] if dim == 1 else hidden[:, None, :]
+    return torch.where(hidden, spectrograms.mean(dim=(1, 2), keepdim=True), spectrograms)
+
+
+def augment_waveforms(
+    waveforms: Tensor, targets: Tensor, config: AugmentConfig, *, rng: Generator
+) -> tuple[Tensor, Tensor]:
+    """The waveform half of the recipe. Shape: [B, T], [B, K] -> [B, T], [B, K]."""
+    if config.speed_octaves > 0:
+        waveforms = change_speed(waveforms, octaves=config.speed_octaves, rng=rng)
+    n = len(waveforms)
+    steps = _draw_steps(waveforms, rng) if config.shift else None
+    signs = _draw_signs(n, rng) if config.polarity else torch.ones(n)
+    own, other, partners, share = _draw_mixing(
+        _levels(waveforms).cpu(), rng=rng, probability=config.mix_probability
+    )
+    gain = _draw_gain(n, config.gain_db, rng)
+    blended = _blend(
+        waveforms,
+        (gain * signs * own).tolist(),
+        steps=steps,
+        partners=partners.tolist(),
+        other=(gain * signs[partners] * other).tolist(),
+    )
+    if config.noise_probability > 0:
+        _add_noise_in_place(
+            blended, snr_db=config.noise_snr_db, rng=rng, probability=config.noise_probability
+        )
+    return blended, _mix_targets(targets, partners, share)
+
+
+def augment_spectrograms(spectrograms: Tensor, config: AugmentConfig, *, rng: Generator) -> Tensor:
+    """The spectrogram half of the recipe. Shape: [B, M, F] -> [B, M, F], dB."""
+    if config.time_resize > 0 or config.frequency_resize > 0:
+        spectrograms = random_resize(
+            spectrograms, time=config.time_resize, frequency=config.frequency_resize, rng=rng
+        )
+    for dim, n_masks, max_share in (
+        (1, config.n_frequency_masks, config.max_frequency_mask),
+        (2, config.n_time_masks, config.max_time_mask),
+    ):
+        if n_masks > 0 and max_share > 0:
+            spectrograms = mask_bands(spectrograms, dim=dim, n_masks=n_masks, max_share=max_share, rng=rng)
+    return spectrograms

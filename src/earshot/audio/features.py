@@ -1,0 +1,260 @@
+"""Waveforms in, features out: the front ends that training, prediction, serving and export share.
+
+Conventions
+-----------
+- A batch of waveforms is float32 [B, T] in [-1, 1] at `rate_hz`.
+- Time-frequency features are [B, n_mels, F]: bands first, frames last, F = 1 + T // hop_length (centred frames,
+  zero padding), levels in dB re full scale power 1.0, never clipped relative to the clip's own maximum, so that
+  a quiet clip and a loud one keep their difference.
+- Statistics are [B, D].
+- Every front end is a `torch.nn.Module` without trained parameters: `FEATURES[config.kind](config, rate_hz)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from earshot.audio.threads import over_rows
+from earshot.errors import ConfigError, complaint
+
+# Bands per matrix product: triangles of neighbouring bands cover neighbouring bins, so a product per block of
+# bands skips the zeros of the rest. 16 was fastest of 8, 16, 32, 128 for 128 bands and n_fft 2048.
+_BANDS_PER_BLOCK = 16
+# Frames per FFT call: 128 frames of 2048 float32 are 1 MiB, which stays in a core's second-level cache.
+_FRAMES_PER_CHUNK = 128
+
+
+class LogMelConfig(BaseModel):
+    """Log-mel spectrogram. Lengths in samples, frequencies in Hz, defaults as in librosa but for `f_max_hz`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["log_mel"] = "log_mel"
+    n_fft: int = Field(2048, ge=16, le=65_536)
+    hop_length: int = Field(512, ge=1)
+    n_mels: int = Field(128, ge=2, le=1024)
+    f_min_hz: float = Field(0.0, ge=0)
+    f_max_hz: float | None = None
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    mel_norm: Literal["slaney", "none"] = "slaney"
+    floor_db: float = -100.0
+
+
+class StatisticsConfig(BaseModel):
+    """Feature statistics of a log-mel spectrogram, for the fast recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["statistics"] = "statistics"
+    mel: LogMelConfig = LogMelConfig(n_fft=2048, hop_length=1024, n_mels=60, floor_db=-90.0)
+    n_modulation_bands: int = Field(12, ge=1)
+    n_modulation_rates: int = Field(16, ge=1)
+
+
+FeatureConfig = Annotated[LogMelConfig | StatisticsConfig, Field(discriminator="kind")]
+
+
+def hz_to_mel(frequency_hz: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
+    """Frequencies in mel.
+
+    `slaney` is linear (3 mel per 200 Hz) below 1 kHz and logarithmic above (27 mel per factor 6.4), from
+    Slaney's Auditory Toolbox; `htk` is 2595 log10(1 + f / 700), from O'Shaughnessy.
+
+    >>> hz_to_mel(np.array([1000.0]), "slaney").round(6).tolist()
+    [15.0]
+    """
+    if scale == "htk":
+        return np.asarray(2595.0 * np.log10(1.0 + frequency_hz / 700.0), dtype=np.float64)
+    linear = frequency_hz * 3.0 / 200.0
+    with np.errstate(divide="ignore"):
+        logarithmic = 15.0 + 27.0 * np.log(frequency_hz / 1000.0) / math.log(6.4)
+    return np.where(frequency_hz < 1000.0, linear, logarithmic)
+
+
+def mel_to_hz(mel: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
+    """The inverse of `hz_to_mel`."""
+    if scale == "htk":
+        return np.asarray(700.0 * (10.0 ** (mel / 2595.0) - 1.0), dtype=np.float64)
+    return np.where(mel < 15.0, mel * 200.0 / 3.0, 1000.0 * np.exp((mel - 15.0) * math.log(6.4) / 27.0))
+
+
+def mel_filters(config: LogMelConfig, rate_hz: int) -> NDArray[np.float64]:
+    """Triangular mel filters on the bins of a power spectrum.
+
+    Shape: [n_mels, n_fft // 2 + 1]. With `mel_norm="slaney"` each triangle has unit area over Hz.
+
+    Raises:
+        ConfigError: the band edges are not 0 <= f_min_hz < f_max_hz <= rate_hz / 2.
+    """
+    f_max_hz = rate_hz / 2 if config.f_max_hz is None else config.f_max_hz
+    if not config.f_min_hz < f_max_hz <= rate_hz / 2:
+        rule = f"f_min_hz ({config.f_min_hz:g}) < f_max_hz <= half the sample rate ({rate_hz / 2:g})"
+        raise ConfigError(complaint("features", "f_max_hz", f_max_hz, rule, "Leave it out for the full band."))
+    edges_mel = np.linspace(
+        *hz_to_mel(np.array([config.f_min_hz, f_max_hz]), config.mel_scale), config.n_mels + 2
+    )
+    edges_hz = mel_to_hz(edges_mel, config.mel_scale)
+    bins_hz = np.arange(config.n_fft // 2 + 1) * rate_hz / config.n_fft
+    width_hz = np.diff(edges_hz)
+    distance_hz = edges_hz[:, None] - bins_hz[None, :]
+    rising = -distance_hz[:-2] / width_hz[:-1, None]
+    falling = distance_hz[2:] / width_hz[1:, None]
+    filters = np.maximum(0.0, np.minimum(rising, falling))
+    if config.mel_norm == "slaney":
+        filters *= (2.0 / (edges_hz[2:] - edges_hz[:-2]))[:, None]
+    return filters
+
+
+class LogMel(nn.Module):
+    """Log-mel spectrogram of a batch; agrees with librosa within 1e-3 dB over the top 80 dB.
+
+    Shape: waveforms [B, T] -> levels_db [B, n_mels, 1 + T // hop_length].
+
+    On a CPU each clip is one task of a small thread pool and each task works through the clip in chunks that
+    stay in cache, which measured 3 to 6 times faster than one `torch.stft` over the batch (see bench/).
+    """
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, config: LogMelConfig, rate_hz: int) -> None:
+        super().__init__()
+        self.config = config
+        filters = mel_filters(config, rate_hz)
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+        self.register_buffer("filters", torch.from_numpy(filters).float(), persistent=False)
+        self._blocks = _nonzero_blocks(self.filters)
+
+    @property
+    def n_features(self) -> int:
+        return self.config.n_mels
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        n_frames = 1 + waveforms.shape[-1] // self.config.hop_length
+        if waveforms.device.type == "cpu" and not waveforms.requires_grad:
+            levels = waveforms.new_empty(len(waveforms), n_frames, self.config.n_mels)
+            over_rows(lambda i: self._levels_in_chunks(waveforms[i], levels[i]), len(waveforms))
+        else:
+            spectrum = torch.fft.rfft(self._frames(waveforms) * self.window)
+            levels = _to_db(
+                (spectrum.real.square() + spectrum.imag.square()) @ self.filters.T, self.config.floor_db
+            )
+        return levels.transpose(1, 2)
+
+    def _frames(self, waveforms: Tensor) -> Tensor:
+        half = self.config.n_fft // 2
+        padded = nn.functional.pad(waveforms, (half, half + self.config.n_fft % 2))
+        return padded.unfold(-1, self.config.n_fft, self.config.hop_length)
+
+    def _levels_in_chunks(self, waveform: Tensor, out: Tensor) -> None:
+        frames = self._frames(waveform)
+        for start in range(0, len(frames), _FRAMES_PER_CHUNK):
+            chunk = slice(start, start + _FRAMES_PER_CHUNK)
+            # Real and imaginary parts stay side by side: the product with doubled weights adds their squares.
+            squares = torch.view_as_real(torch.fft.rfft(frames[chunk] * self.window)).flatten(1).square_()
+            for band, first, last, weights in self._blocks:
+                torch.mm(squares[:, first:last], weights, out=out[chunk, band : band + weights.shape[1]])
+        _to_db(out, self.config.floor_db)
+
+
+def _to_db(power: Tensor, floor_db: float) -> Tensor:
+    """10 log10 of power, no lower than a floor, in place."""
+    return power.clamp_(min=10.0 ** (floor_db / 10.0)).log10_().mul_(10.0)
+
+
+def _nonzero_blocks(filters: Tensor) -> list[tuple[int, int, int, Tensor]]:
+    """(first band, first column, last column + 1, weights [columns, bands]) of each block of bands.
+
+    A spectrum has two columns a bin, its real and its imaginary part.
+    """
+    blocks = []
+    for band in range(0, len(filters), _BANDS_PER_BLOCK):
+        block = filters[band : band + _BANDS_PER_BLOCK]
+        used = torch.nonzero((block > 0).any(dim=0))[:, 0]
+        first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
+        blocks.append((band, 2 * first, 2 * last, block[:, first:last].T.repeat_interleave(2, dim=0)))
+    return blocks
+
+
+def log_mel(waveforms: Tensor, rate_hz: int, *, config: LogMelConfig | None = None) -> Tensor:
+    """One-off log-mel spectrogram; build a `LogMel` to use the filters more than once.
+
+    Shape: [B, T] -> [B, n_mels, 1 + T // hop_length], dB.
+
+    >>> log_mel(torch.zeros(2, 22_050), 22_050).shape
+    torch.Size([2, 128, 44])
+    """
+    return LogMel(config or LogMelConfig(), rate_hz)(waveforms)
+
+
+class FeatureStatistics(nn.Module):
+    """A clip as one row of numbers: how its mel levels are spread, how they move, and how fast.
+
+    Per band mean, deviation, 10/50/90 % quantiles and maximum of the levels and of their frame-to-frame changes;
+    the spectrum over bands of the mean level (a cepstrum); the modulation spectrum pooled to bands x rates, log-spaced
+    in rate so that clips of any length give the same columns.
+
+    Shape: waveforms [B, T] -> [B, D], D = 12 n_mels + n_mels + n_modulation_bands * n_modulation_rates.
+    """
+
+    pool_rates: Tensor
+
+    def __init__(self, config: StatisticsConfig, rate_hz: int) -> None:
+        super().__init__()
+        self.config = config
+        self.mel = LogMel(config.mel, rate_hz)
+        self.frame_rate_hz = rate_hz / config.mel.hop_length
+
+    @property
+    def n_features(self) -> int:
+        return 13 * self.config.mel.n_mels + self.config.n_modulation_bands * self.config.n_modulation_rates
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        levels = self.mel(waveforms)
+        changes = levels.diff(dim=-1) if levels.shape[-1] > 1 else torch.zeros_like(levels)
+        mean_level = levels.mean(dim=-1)
+        cepstrum = torch.fft.rfft(torch.cat([mean_level, mean_level.flip(-1)], dim=-1)).abs()
+        parts = [
+            _spread(levels),
+            _spread(changes),
+            cepstrum[:, : self.config.mel.n_mels],
+            self._modulation(levels),
+        ]
+        return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+    def _modulation(self, levels: Tensor) -> Tensor:
+        """Pooled modulation spectrum, log magnitude: [B, n_modulation_bands, n_modulation_rates]."""
+        bands = nn.functional.adaptive_avg_pool1d(levels.transpose(1, 2), self.config.n_modulation_bands)
+        centred = (bands - bands.mean(dim=1, keepdim=True)).transpose(1, 2)
+        n_frames = centred.shape[-1]
+        window = torch.hann_window(n_frames, device=levels.device)
+        magnitude = torch.fft.rfft(centred * window, n=max(n_frames, 256)).abs() / math.sqrt(n_frames)
+        n_rates = self.config.n_modulation_rates
+        edges = np.geomspace(0.4, self.frame_rate_hz / 2, n_rates + 1) / self.frame_rate_hz
+        bins = np.round(edges * max(n_frames, 256)).astype(int)
+        columns = [
+            magnitude[..., low : max(low + 1, high)].mean(dim=-1)
+            for low, high in zip(bins[:-1].clip(max=magnitude.shape[-1] - 1), bins[1:], strict=True)
+        ]
+        return torch.log1p(torch.stack(columns, dim=-1))
+
+
+def _spread(values: Tensor) -> Tensor:
+    """Mean, deviation, 10/50/90 % quantiles and maximum over frames: [B, n_mels, F] -> [B, 6, n_mels]."""
+    at = torch.tensor([0.1, 0.5, 0.9], device=values.device)
+    ordered = [values.mean(dim=-1), values.std(dim=-1, correction=0)]
+    return torch.stack([*ordered, *torch.quantile(values, at, dim=-1), values.amax(dim=-1)], dim=1)
+
+
+FEATURES: dict[str, Callable[..., LogMel | FeatureStatistics]] = {
+    "log_mel": LogMel,
+    "statistics": FeatureStatistics,
+}

@@ -1,0 +1,131 @@
+"""Shards: immutable files of int16 samples, written beside the index by workers and sealed by the store.
+
+A shard is written under a name that ends in `.part`, cut to what was accepted, flushed to the disk and only
+then given its final name: what has a final name is whole. Offsets are bytes, samples little-endian int16.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+import uuid
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from earshot.audio.index import Entry, Index, StatKey, stat_key
+
+_FULL_BYTES = 192 * 2**20  # a shard stays below 256 MiB unless a single sound is huge
+_FULL_SOUNDS = 250  # two workers: at most 500 decoded files are lost to a kill
+_FULL_AGE_S = 20.0
+_HOST = socket.gethostname().replace("-", "_").replace(os.sep, "_")
+_READ_BYTES = 2**20
+
+
+class ShardWriter:
+    """The shard one worker writes at the moment, and the rows that become true when it is sealed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = f"{uuid.uuid4().hex}.i16"
+        self.part = folder / f"{_HOST}-{os.getpid()}-{self.name}.part"
+        self.n_bytes = 0
+        self.entries: list[Entry] = []
+        self.files: list[tuple[str, StatKey, str]] = []
+        self._born_s = time.monotonic()
+
+    def accept(self, entry: Entry) -> None:
+        """Counts in a sound that a worker has written at `n_bytes`, or a failure worth remembering."""
+        self.entries.append(entry)
+        self.n_bytes += 2 * entry.n_samples
+
+    @property
+    def is_full(self) -> bool:
+        old = time.monotonic() - self._born_s > _FULL_AGE_S
+        return bool(self.entries) and (
+            old or self.n_bytes >= _FULL_BYTES or len(self.entries) >= _FULL_SOUNDS
+        )
+
+    def seal(self) -> StatKey | None:
+        """Makes the shard durable under its final name; its stat key, None if there were no samples."""
+        if self.n_bytes == 0:
+            self.part.unlink(missing_ok=True)
+            return None
+        fd = os.open(self.part, os.O_RDWR)
+        try:
+            os.ftruncate(fd, self.n_bytes)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        final = self.part.with_name(self.name)
+        self.part.replace(final)
+        _sync_folder(final.parent)
+        return stat_key(final.stat())
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # Windows has no descriptors of folders
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Deletes the unfinished shards of processes of this machine that are no more."""
+    for part in folder.glob(f"{_HOST}-*.part"):
+        pid = part.name.split("-")[1]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            part.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def intact(entries: dict[str, Entry], index: Index, folder: Path) -> dict[str, Entry]:
+    """Those of `entries` whose samples are as they were stored.
+
+    A shard that nobody has touched since it was sealed (its stat tells) is trusted. Any other is read and
+    compared with its checksums once; what is damaged is forgotten and will be decoded again.
+    """
+    names = {entry.shard for entry in entries.values()} - {""}
+    trusted = index.shards(names)
+    bad: set[str] = set()
+    for name in names:
+        try:
+            stat = stat_key((folder / name).stat())
+        except OSError:
+            stat = ()
+        if not stat or trusted.get(name) != stat:
+            broken = _damaged(folder / name, index.entries_in(name))
+            index.forget(broken)
+            index.add([], shard=(name, stat))
+            bad |= {entry.key for entry in broken}
+    return {key: entry for key, entry in entries.items() if key not in bad}
+
+
+def _damaged(shard: Path, entries: Iterable[Entry]) -> list[Entry]:
+    """The entries whose samples in `shard` are missing or do not have the checksum they were stored with."""
+    try:
+        with shard.open("rb", buffering=0) as file:
+            return [entry for entry in entries if not _is_sound(file.fileno(), entry)]
+    except OSError:
+        return list(entries)
+
+
+def _is_sound(fd: int, entry: Entry) -> bool:
+    crc, n_left = 0, 2 * entry.n_samples
+    os.lseek(fd, entry.offset, os.SEEK_SET)
+    while n_left > 0 and (piece := os.read(fd, min(n_left, _READ_BYTES))):
+        crc = zlib.crc32(piece, crc)
+        n_left -= len(piece)
+    return n_left == 0 and crc == entry.data_crc

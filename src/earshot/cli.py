@@ -1,0 +1,246 @@
+"""The command line: thin commands over the library. What a command does is in the function it calls."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+import earshot
+from earshot.console import ConsoleMonitor, exits
+from earshot.errors import EarshotError, complaint
+
+if TYPE_CHECKING:
+    from earshot.data.clips import Clips
+
+app = App(
+    name="earshot",
+    help="Turn a folder of labelled sounds into a classifier you can trust, explain and ship.",
+    version=earshot.__version__,
+    version_flags=["--version"],
+    default_parameter=Parameter(negative=()),
+)
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+@Parameter(name="*", negative=())
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Where a table keeps things.
+
+    Args:
+        path_column: Column of the paths in a CSV file; the usual names are found unasked. So for the others.
+        label_column: Column of the labels; several labels a clip as "a;b".
+        group_column: Column of the source recording, speaker, site or device.
+        fold_column: Column of the official folds.
+        split_column: Column that says train, valid or test.
+        start_column: Column of each clip's start in its file, in seconds.
+        end_column: Column of each clip's end in its file, in seconds.
+        audio_root: Folder that the paths of a table start from.
+        where: Keep rows by a column's value, for instance esc10=True; commas separate alternatives.
+    """
+
+    path_column: str | None = None
+    label_column: str | None = None
+    group_column: str | None = None
+    fold_column: str | None = None
+    split_column: str | None = None
+    start_column: str | None = None
+    end_column: str | None = None
+    audio_root: Path | None = None
+    where: tuple[str, ...] = ()
+
+    def read(self, data: Path) -> Clips:
+        """The clips of DATA."""
+        from earshot.data.readers import read_clips
+
+        options = asdict(self)
+        where = {}
+        for condition in options.pop("where"):
+            column, equals, value = condition.partition("=")
+            if not equals:
+                raise EarshotError(complaint("--where", "condition", condition, "COLUMN=VALUE"))
+            where[column] = value
+        return read_clips(data, where=where or None, **options)
+
+
+@app.command
+def train(
+    data: Path,
+    *,
+        output: Annotated[Path | None, Parameter(alias="-o")] = None,
+        recipe: str = "default",
+        change: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
+        device: Device = "auto",
+        ignore_folds: bool = False,
+    columns: Columns | None = None,
+        quiet: bool = False,
+) -> None:
+    """Cross-validate by recording, score honestly, report, and save the fold models as one model.
+
+    Re-run the same command to continue a run that was stopped.
+
+    Args:
+        data: A folder per class, a CSV file, train/ and test/ folders, or a corpus such as ESC-50.
+        output: Run folder; default runs/NAME-RECIPE.
+        recipe: Name of a recipe (default, cnn, fast), or a TOML file.
+        change: Change a value of the recipe, for instance --set epochs=30; may be repeated.
+        device: Where networks train.
+        ignore_folds: Deal new folds by group even where the data bring folds.
+        quiet: Print nothing but errors.
+    """
+    from earshot.data.readers import describe
+    from earshot.experiment import Experiment, run
+    from earshot.recipe import load_recipe
+
+    changes = [*change, *(["ignore_folds=true"] if ignore_folds else [])]
+    loaded = load_recipe(recipe, changes)
+    clips = (columns or Columns()).read(data)
+    name = data.resolve().name.removesuffix(".csv")
+    folder = output or Path("runs") / f"{name}-{loaded.name}"
+    with ConsoleMonitor(quiet=quiet) as monitor:
+        monitor.say(describe(clips))
+        run(
+            Experiment(
+                clips=clips,
+                recipe=loaded,
+                folder=folder,
+                device=device,
+                command=reproduction(),
+                title=name,
+                monitor=monitor,
+            )
+        )
+        monitor.say(f"report: {folder / 'report.html'}\nmodel:  {folder / 'model'}")
+
+
+@app.command
+def predict(
+    model: Path,
+    *paths: Path,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    top: int | None = None,
+    device: Device = "auto",
+    quiet: bool = False,
+) -> None:
+    """Score sounds with a model: a row a file, streamed; a bad file keeps its row with the reason.
+
+    Args:
+        model: Model folder, such as RUN/model.
+        paths: Sound files and folders, any depth.
+        output: File to write, .csv, .json or .parquet; without it the best guesses are printed.
+        top: Write only the N best classes instead of a column a class.
+        device: Where networks run.
+        quiet: Print nothing but errors.
+    """
+    from earshot.deploy.bundle import Bundle
+    from earshot.deploy.predict import RowWriter, predict_paths, prediction_rows
+
+    if top is not None and top < 1:
+        raise EarshotError(complaint("--top", "N", top, "a whole number >= 1"))
+    bundle = Bundle.load(model, device=device)
+    n_files = n_failed = 0
+    with ConsoleMonitor(quiet=quiet) as monitor:
+        clips, scored = predict_paths(
+            bundle, paths, on_progress=lambda done, total: monitor.progress("predicting", done, total)
+        )
+        shown = 1 if output is None else top
+        rows = prediction_rows(bundle, clips, scored, top=top or shown)
+        with RowWriter(output) if output else nullcontext() as writer:
+            for row in rows:
+                n_files, n_failed = n_files + 1, n_failed + (row["status"] == "failed")
+                if writer is not None:
+                    writer.write(row)
+                else:
+                    print_row(row)
+        monitor.say(f"{n_files - n_failed} files scored, {n_failed} could not be read")
+        if output:
+            monitor.say(f"predictions: {output}")
+    if n_files == n_failed:
+        raise EarshotError(complaint("predict", "readable files", 0, "at least 1", "See the reasons above."))
+
+
+def print_row(row: dict[str, Any]) -> None:
+    """One line for a person: file, label, confidence, or the reason why there is none."""
+    from earshot.data.fields import printable
+
+    file = printable(row["file"])
+    if row["status"] == "failed":
+        print(f"{file}\t-\t{row['reason']}: {printable(row['message'])}")
+        return
+    ranked = [(row["label"], row["confidence"])]
+    ranked += [(row[f"label_{k}"], row[f"confidence_{k}"]) for k in range(2, 1000) if f"label_{k}" in row]
+    print(file, *(f"{printable(label)} {confidence:.3f}" for label, confidence in ranked), sep="\t")
+
+
+@app.command
+def evaluate(
+    model: Path,
+    data: Path,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    device: Device = "auto",
+    columns: Columns | None = None,
+    quiet: bool = False,
+) -> None:
+    """Score a model on labelled sounds that it was not trained on.
+
+    Args:
+        model: Model folder, such as RUN/model.
+        data: Labelled sounds, in any form that `train` takes; of train/ and test/ folders, test is used.
+        output: Folder for metrics.json, predictions.csv and report.html.
+        device: Where networks run.
+        quiet: Print nothing but errors.
+    """
+    from earshot.deploy.bundle import Bundle
+    from earshot.deploy.evaluate import evaluate_bundle
+    from earshot.results import accuracy_line
+
+    clips = (columns or Columns()).read(data)
+    bundle = Bundle.load(model, device=device)
+    with ConsoleMonitor(quiet=quiet) as monitor:
+        metrics = evaluate_bundle(bundle, clips, folder=output, command=reproduction(), monitor=monitor)
+        about = f"{metrics['n_clips']} clips"
+        about += f", {metrics['n_failed']} could not be read" if metrics["n_failed"] else ""
+        monitor.say(accuracy_line(about, metrics))
+        if output:
+            monitor.say(f"report: {output / 'report.html'}")
+
+
+@app.command
+def demo(
+    *,
+    output: Annotated[Path, Parameter(alias="-o")] = Path("runs/demo"),
+    device: Device = "auto",
+) -> None:
+    """Synthesise a corpus, train, report and predict: needs nothing but the install.
+
+    Args:
+        output: Folder for the corpus, the run and the predictions.
+        device: Where the network trains.
+    """
+    from earshot.demo import run_demo
+
+    with ConsoleMonitor() as monitor:
+        run_demo(output, device=device, monitor=monitor, command=reproduction())
+
+
+def reproduction() -> str:
+    """The command that was given, as one line for a shell."""
+    return shlex.join(["earshot", *sys.argv[1:]])
+
+
+def main() -> None:
+    """Entry point of the `earshot` command."""
+    with exits():
+        app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""`read_clips`: common ways of keeping labelled sounds, to `Clips`; notes say what was found or assumed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from earshot.audio.decode import AUDIO_EXTENSIONS
+from earshot.data import fields, layouts, scan, tables
+from earshot.data.clips import Clips
+from earshot.errors import DataError, complaint
+
+_TABLE_EXTENSIONS = frozenset({".csv", ".tsv", ".txt"})
+
+Source = str | os.PathLike[str] | pd.DataFrame
+
+
+def read_clips(
+    data: Source | Sequence[str | os.PathLike[str]],
+    *,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    group_column: str | None = None,
+    fold_column: str | None = None,
+    split_column: str | None = None,
+    start_column: str | None = None,
+    end_column: str | None = None,
+    audio_root: str | os.PathLike[str] | None = None,
+    where: Mapping[str, str] | None = None,
+    labels: bool = True,
+) -> Clips:
+    """Finds the sounds of a folder, a CSV file or a frame, with what is known of their labels and groups.
+
+    Folders are recognised unprompted, in this order: `meta/esc50.csv`, `UrbanSound8K.csv`, `train/` and
+    `test/` (`valid/`) folders of class folders, a folder per class. Names like `FOLD-CLIP-TAKE.wav` give
+    group and fold.
+
+    Args:
+        data: a folder, a CSV file or a frame; without labels also a sound, or a list of sounds and folders.
+        path_column: column of the paths, for tables; so for the other columns. Usual names are found unasked.
+        audio_root: folder that the paths of a table start from; by default the usual places beside it.
+        where: keeps rows by the value of columns, `{"esc10": "True"}`; commas separate alternatives.
+        labels: False reads sounds to predict: any depth, labels are not looked for.
+
+    Raises:
+        DataError: nothing usable is found; the message says what was looked for.
+    """
+    columns = {
+        "path": path_column,
+        "label": label_column,
+        "group": group_column,
+        "fold": fold_column,
+        "split": split_column,
+        "start_s": start_column,
+        "end_s": end_column,
+    }
+    if isinstance(data, pd.DataFrame):
+        return _read_table(data, columns, source="table", audio_root=audio_root, where=where, labels=labels)
+    if not isinstance(data, str | os.PathLike):
+        if labels:
+            raise DataError(complaint("data", "sources", len(data), "one folder, CSV file or frame"))
+        return _joined([read_clips(one, where=where, labels=False) for one in data])
+    path = _absolute(data)
+    if Path(path).is_dir():
+        corpus = tables.corpus_table(path) if labels else ""
+        if not corpus:
+            _refuse_columns(columns, path)
+            return _read_folder(path, where=where, labels=labels)
+        path = corpus
+    elif not labels and Path(path).suffix.lower() not in _TABLE_EXTENSIONS:
+        return _read_file(path)
+    df = tables.read_csv(path)
+    return _read_table(df, columns, source=path, audio_root=audio_root, where=where, labels=labels)
+
+
+def describe(clips: Clips) -> str:
+    """A few plain lines on what the clips are: how many, which classes, groups, folds, and the notes."""
+    table = clips.table
+    lines = [f"{len(clips)} clips in {table['path'].nunique()} files, {len(set(clips.groups))} groups"]
+    if clips.is_labelled:
+        counts = {name: int(n) for name, n in zip(clips.classes, clips.targets.sum(axis=0), strict=True)}
+        shown = ", ".join(f"{fields.printable(name)} {n}" for name, n in list(counts.items())[:20])
+        more = f", and {len(counts) - 20} more" if len(counts) > 20 else ""
+        lines.append(f"{len(counts)} classes: {shown}{more}")
+    if table["fold"].notna().any():
+        lines.append(f"folds: {', '.join(str(fold) for fold in sorted(table['fold'].dropna().unique()))}")
+    if table["split"].any():
+        counts = {str(k) or "unmarked": int(n) for k, n in table["split"].value_counts(sort=False).items()}
+        lines.append("splits: " + ", ".join(f"{name} {n}" for name, n in counts.items()))
+    return "\n".join([*lines, *clips.notes])
+
+
+def _absolute(data: str | os.PathLike[str]) -> str:
+    text = os.fspath(data)
+    if not text or "\0" in text or not os.path.lexists(text):
+        raise DataError(
+            complaint("data", "path", text, "a folder or file that exists", "Check the spelling.")
+        )
+    return os.path.normpath(Path(text).absolute())
+
+
+def _refuse_columns(columns: Mapping[str, str | None], folder: str) -> None:
+    for name in columns.values():
+        if name is not None:
+            rule = "a table to take it from"
+            fix = "Give the CSV file instead of the folder."
+            raise DataError(complaint(fields.printable(folder), "column", name, rule, fix))
+
+
+def _read_table(
+    df: pd.DataFrame,
+    columns: Mapping[str, str | None],
+    *,
+    source: str,
+    audio_root: str | os.PathLike[str] | None,
+    where: Mapping[str, str] | None,
+    labels: bool,
+) -> Clips:
+    name = fields.printable(source)
+    if df.empty:
+        raise DataError(complaint(name, "rows", 0, "at least one clip", "Is it the right table?"))
+    df = tables.keep_where(df, where, source=name)
+    table, notes = tables.standard_columns(df, columns, labels=labels, source=name)
+    root = tables.audio_folder(table["path"], "" if source == "table" else source, audio_root)
+    if "group" not in table.columns and labels:
+        table, group_notes = layouts.grouped_by_name(table, root=root)
+        notes += group_notes
+    elif labels and not all(group.strip() for group in table["group"]):
+        notes += ("clips without a group are grouped by file",)
+    return Clips(table, root=root, notes=notes, where=name)
+
+
+def _read_folder(root: str, *, where: Mapping[str, str] | None, labels: bool) -> Clips:
+    listing = scan.walk(root)
+    if labels:
+        found = layouts.folder_clips(root, listing)
+    else:
+        found = layouts.Found(pd.DataFrame({"path": listing.paths}, dtype=object), ())
+    skipped = sorted((*listing.skipped, *found.skipped), key=lambda item: os.fsencode(item[0]))
+    if found.table.empty:
+        raise _nothing_found(root, listing, skipped, labels=labels)
+    table = tables.keep_where(found.table, where, source=fields.printable(root))
+    notes = [*found.notes, *layouts.left_out_notes(listing, skipped)]
+    return Clips(table, root=root, notes=notes, skipped=skipped, where=fields.printable(root))
+
+
+def _nothing_found(
+    root: str, listing: scan.Listing, skipped: Sequence[tuple[str, str]], *, labels: bool
+) -> DataError:
+    kinds = ", ".join(sorted(AUDIO_EXTENSIONS))
+    rule = f"sound files ({kinds})" + (f" in one of these layouts: {layouts.LAYOUTS}" if labels else "")
+    seen = "; ".join(layouts.left_out_notes(listing, skipped)) or "the folder is empty"
+    fix = f"Found: {fields.printable(seen)}."
+    csvs = sorted(p.name for p in Path(root).iterdir() if p.suffix.lower() == ".csv") if labels else []
+    if csvs:
+        fix += f" If {fields.printable(csvs[0])} names the labels, give that file."
+    return DataError(complaint(fields.printable(root), "number of labelled sounds", 0, rule, fix))
+
+
+def _read_file(path: str) -> Clips:
+    """One sound named by the user: its extension does not matter, the decoder will judge."""
+    if not Path(path).is_file():
+        rule = "a sound file or a folder"
+        raise DataError(complaint(fields.printable(path), "file", scan.SKIPS["not_a_file"], rule))
+    return Clips(pd.DataFrame({"path": [path]}, dtype=object), root=Path(path).parent)
+
+
+def _joined(several: Sequence[Clips]) -> Clips:
+    """Clips of several files and folders; ids stay relative where that is unambiguous."""
+    if not several:
+        raise DataError(complaint("data", "paths", 0, "at least one file or folder"))
+    table = pd.concat([clips.table for clips in several], ignore_index=True).drop(columns="group")
+    keys = ["path", "start_s", "end_s"]
+    table = table[~table.duplicated(keys)].reset_index(drop=True)
+    twice = table["id"].duplicated(keep=False)
+    table.loc[twice, "id"] = [fields.printable(p) for p in table.loc[twice, "path"]]
+    if table["id"].duplicated().any():
+        table = table.drop(columns="id")
+    roots = {clips.root for clips in several}
+    return Clips(
+        table,
+        root=several[0].root if len(roots) == 1 else os.path.commonpath(sorted(roots)),
+        notes=list(dict.fromkeys(note for clips in several for note in clips.notes)),
+        skipped=[item for clips in several for item in clips.skipped],
+    )

@@ -1,0 +1,251 @@
+"""A model folder: everything needed to hear as the model heard in training, and nothing that can run code.
+
+    config.json      classes, every preprocessing value, members and their weights, versions
+    NAME-FOLD.safetensors / NAME-FOLD.skops   weights of networks / scikit-learn members
+    golden/golden.safetensors   a few synthetic sounds and the probabilities they must give
+    README.md        the model card
+    manifest.json    SHA-256 and size of every file above
+
+Loading checks sizes and digests before anything is parsed, then scores the golden sounds and refuses a bundle that
+does not reproduce them.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+import earshot
+from earshot.audio import windows
+from earshot.deploy.golden import golden_clips
+from earshot.deploy.manifest import check_manifest, write_manifest
+from earshot.deploy.weights import read_member, write_weights
+from earshot.errors import BundleError, ConfigError, complaint
+from earshot.files import write_whole
+from earshot.models.member import Member, NetworkMember, pick_device
+from earshot.models.scoring import score_clips
+from earshot.training.members import MemberConfig
+
+GOLDEN_TOLERANCE = 1e-3
+_MAX_CONFIG_BYTES = 16 * 2**20
+
+
+class BundleMember(BaseModel):
+    """One family of a bundle: the same configuration fitted once a fold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    config: MemberConfig
+    weight: float = Field(ge=0, le=1)
+    files: tuple[str, ...] = Field(min_length=1)
+    temperatures: tuple[Annotated[float, Field(gt=0)], ...]
+
+    @model_validator(mode="after")
+    def _aligned(self) -> BundleMember:
+        if len(self.files) != len(self.temperatures):
+            raise ValueError("one temperature a file is expected")
+        return self
+
+
+class BundleConfig(BaseModel):
+    """The content of config.json: every value that predictions depend on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    earshot_version: str
+    torch_version: str
+    classes: tuple[str, ...] = Field(min_length=2)
+    multilabel: bool
+    rate_hz: int = Field(ge=1_000, le=768_000)
+    window_samples: int = Field(ge=1, le=2**26)
+    hop_samples: int = Field(ge=1, le=2**26)
+    resampler: str
+    channels: Literal["mean"] = "mean"
+    sample_format: Literal["int16"] = "int16"
+    short_clips: Literal["repeat"] = "repeat"
+    clip_score: Literal["mean of window probabilities"] = "mean of window probabilities"
+    members: dict[str, BundleMember] = Field(min_length=1)
+    scores: dict[str, Any] = {}
+
+
+class Bundle:
+    """A loaded model: clips in, one row of probabilities per clip out."""
+
+    def __init__(self, config: BundleConfig, fitted: Mapping[str, Sequence[Member]], *, card: str = "") -> None:
+        self.config = config
+        self.card = card
+        self._names = list(config.members)
+        self._fitted = {name: list(fitted[name]) for name in self._names}
+        share_front_ends(self._fitted, config)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.config.classes
+
+    @property
+    def rate_hz(self) -> int:
+        return self.config.rate_hz
+
+    def score(self, clips: Iterable[NDArray[np.int16]]) -> Iterator[NDArray[np.float32]]:
+        """Probabilities [K] of each clip, in order; clips are int16 [T_i] at `rate_hz`, mono, T_i >= 1."""
+        flat = [member for name in self._names for member in self._fitted[name]]
+        weights = np.concatenate(
+            [
+                np.full(len(self._fitted[name]), self.config.members[name].weight / len(self._fitted[name]))
+                for name in self._names
+            ]
+        )
+        weights = weights / weights.sum()
+        for probs in score_clips(
+            clips, flat, length=self.config.window_samples, hop=self.config.hop_samples
+        ):
+            yield np.asarray(np.tensordot(weights, probs, axes=1), dtype=np.float32)
+
+    def score_waveforms(self, waveforms: Iterable[NDArray[np.floating[Any]]]) -> NDArray[np.float32]:
+        """Probabilities [N, K] of float waveforms [T_i] in [-1, 1] at `rate_hz`."""
+        rows = list(self.score(windows.to_int16(np.asarray(w, np.float32)) for w in waveforms))
+        return np.stack(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
+
+    def described(self, scores: Mapping[str, Any], card: str) -> Bundle:
+        """The same model, carrying the scores it was measured with and its card."""
+        return Bundle(self.config.model_copy(update={"scores": dict(scores)}), self._fitted, card=card)
+
+    def save(self, folder: Path) -> None:
+        """Writes the model folder; the manifest comes last, so that a killed save is no bundle."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "manifest.json").unlink(missing_ok=True)
+        for name in self._names:
+            for file, member in zip(self.config.members[name].files, self._fitted[name], strict=True):
+                write_weights(folder / file, member)
+        write_whole(folder / "config.json", self.config.model_dump_json(indent=2) + "\n")
+        write_whole(folder / "README.md", self.card)
+        write_whole(folder / "golden" / "golden.safetensors", self._golden_file())
+        write_manifest(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "auto") -> Bundle:
+        """Reads and checks a model folder.
+
+        Raises:
+            BundleError: a file is missing, added, changed, of a kind that could run code, or the golden sounds are
+                not reproduced.
+        """
+        folder = Path(folder)
+        check_manifest(folder)
+        config = _read_config(folder)
+        fitted = {
+            name: [_member(folder / file, member, i, config, device) for i, file in enumerate(member.files)]
+            for name, member in config.members.items()
+        }
+        bundle = cls(config, fitted, card=(folder / "README.md").read_text())
+        bundle._check_golden(folder)
+        return bundle
+
+    def _in_fp32(self) -> list[NDArray[np.float32]]:
+        """Golden probabilities in full precision, which agree across machines better than bf16 does."""
+        networks = [m for group in self._fitted.values() for m in group if isinstance(m, NetworkMember)]
+        kept = [m.precision for m in networks]
+        try:
+            for network in networks:
+                network.precision = "fp32"
+            return list(self.score(golden_clips(self.rate_hz)))
+        finally:
+            for network, precision in zip(networks, kept, strict=True):
+                network.precision = precision
+
+    def _golden_file(self) -> bytes:
+        clips = torch.from_numpy(np.stack(golden_clips(self.rate_hz)))
+        return save({"clips": clips, "probs": torch.from_numpy(np.stack(self._in_fp32()))})
+
+    def _check_golden(self, folder: Path) -> None:
+        try:
+            golden = load((folder / "golden" / "golden.safetensors").read_bytes())
+            clips, wanted = golden["clips"].numpy(), golden["probs"].numpy()
+        except (SafetensorError, KeyError) as error:
+            raise BundleError(f"{folder}: the golden sounds cannot be read ({error}). Train again.") from error
+        if clips.dtype != np.int16 or not np.array_equal(clips, np.stack(golden_clips(self.rate_hz))):
+            raise BundleError(f"{folder}: the golden sounds are not the ones of this version. Train again.")
+        got = np.stack(self._in_fp32())
+        off = float(np.abs(got - wanted).max()) if got.shape == wanted.shape else float("inf")
+        if not off <= GOLDEN_TOLERANCE:
+            raise BundleError(
+                complaint(
+                    folder,
+                    "golden probability error",
+                    off,
+                    f"at most {GOLDEN_TOLERANCE:g}",
+                    f"This installation (torch {torch.__version__}) does not hear as the one that trained "
+                    f"(torch {self.config.torch_version}); install that version or train again.",
+                )
+            )
+
+
+def share_front_ends(fitted: Mapping[str, Sequence[Member]], config: BundleConfig) -> None:
+    """Gives members of equal features one front end object, so that scoring computes those features once."""
+    seen: dict[str, Any] = {}
+    for name, members in fitted.items():
+        key = config.members[name].config.features.model_dump_json()
+        for member in members:
+            member.features = seen.setdefault(key, member.features)
+
+
+def new_config(**values: Any) -> BundleConfig:
+    """A `BundleConfig` that states the versions of this installation."""
+    return BundleConfig(earshot_version=earshot.__version__, torch_version=torch.__version__, **values)
+
+
+def _read_config(folder: Path) -> BundleConfig:
+    path = folder / "config.json"
+    if path.stat().st_size > _MAX_CONFIG_BYTES:
+        raise BundleError(complaint(path, "size", path.stat().st_size, f"at most {_MAX_CONFIG_BYTES} bytes"))
+    try:
+        return BundleConfig.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        fix = f"It was written by another version than {earshot.__version__}; train again or install that one."
+        raise BundleError(complaint(path, field, first["input"], first["msg"], fix)) from error
+
+
+def _member(path: Path, family: BundleMember, i: int, config: BundleConfig, device: str) -> Member:
+    try:
+        return read_member(
+            path,
+            family.config,
+            rate_hz=config.rate_hz,
+            n_classes=len(config.classes),
+            multilabel=config.multilabel,
+            device=pick_device(device),
+            temperature=family.temperatures[i],
+        )
+    except ConfigError as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def environment() -> dict[str, str]:
+    """Versions and machine, for reports and model cards."""
+    return {
+        "earshot": earshot.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "processor": torch.cpu.get_capabilities().get("cpu_name", "") or platform.machine(),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def card_scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The scores that a model carries with it."""
+    names = ("accuracy", "accuracy_ci95", "balanced_accuracy", "log_loss", "ece", "n_clips", "n_groups")
+    return json.loads(json.dumps({name: metrics.get(name) for name in names if name in metrics}))  # type: ignore[no-any-return]

@@ -1,0 +1,53 @@
+"""The model card: what a model is, how good it is and what it must not be used for, in a README."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from earshot.deploy.bundle import BundleConfig
+
+
+def model_card(config: BundleConfig, metrics: Mapping[str, Any], *, title: str) -> str:
+    """Markdown of the model folder's README.md."""
+    low, high = metrics["accuracy_ci95"]
+    window_s = config.window_samples / config.rate_hz
+    families = ", ".join(f"{len(m.files)} x {name} ({m.weight:.0%})" for name, m in config.members.items())
+    rows = "\n".join(
+        f"| {_cell(row['label'])} | {row['n']} | {_percent(row['precision'])} | {_percent(row['recall'])} |"
+        for row in metrics["per_class"]
+    )
+    return f"""# {_cell(title)}: a sound classifier made with earshot {config.earshot_version}
+
+Out-of-fold accuracy {_percent(metrics["accuracy"])} (95 % interval {_percent(low)} to {_percent(high)}) on
+{metrics["n_clips"]} clips from {metrics["n_groups"]} recordings; balanced accuracy
+{_percent(metrics["balanced_accuracy"])}. {metrics["protocol"]}.
+
+| class | clips | precision | recall |
+|---|---|---|---|
+{rows}
+
+## How it hears
+
+Mono (mean of channels), {config.rate_hz} Hz, 16 bit; windows of {window_s:.2f} s every
+{config.hop_samples / config.rate_hz:.2f} s, shorter clips repeated; the clip's score is the mean over its windows.
+Members: {families}. Every value is in `config.json`.
+
+## How to use it
+
+    earshot predict THIS_FOLDER recordings/ -o predictions.csv
+
+## Limits
+
+It knows only the classes above and gives one of them to any sound. Its scores hold for sounds recorded like those it
+learned from; measure it on your own with `earshot evaluate`.
+"""
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

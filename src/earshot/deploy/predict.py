@@ -1,0 +1,211 @@
+"""Files in, rows of predictions out, streamed: memory holds a batch, and a bad file keeps its row with the reason."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earshot.audio.store import Outcome, Segment
+from earshot.audio.stream import decode_stream
+from earshot.data.clips import Clips
+from earshot.deploy.bundle import Bundle
+from earshot.errors import ConfigError, EarshotError, complaint
+from earshot.evaluation.predictions import safe_cell
+
+Row = dict[str, Any]
+_PARQUET_ROWS = 4096
+
+
+def score_files(
+    bundle: Bundle, clips: Clips, *, on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> Iterator[tuple[Outcome, NDArray[np.float32] | None]]:
+    """Decodes and scores each clip, in order.
+
+    Yields:
+        The outcome of decoding and the probabilities [K]; None where the clip could not be read.
+    """
+    segments = [Segment(path, start, end) for path, start, end in clips.segments()]
+    waiting: list[Outcome] = []
+
+    def readable() -> Iterator[NDArray[np.int16]]:
+        for outcome, samples in decode_stream(
+            segments, rate_hz=bundle.rate_hz, quality=bundle.config.resampler
+        ):
+            waiting.append(outcome)
+            if samples is not None:
+                yield samples
+
+    done = 0
+    for probs in bundle.score(readable()):
+        while True:
+            outcome = waiting.pop(0)
+            done += 1
+            yield (outcome, probs) if outcome.accepted else (outcome, None)
+            if outcome.accepted:
+                break
+        on_progress(done, len(segments))
+    for outcome in waiting:
+        yield outcome, None
+    on_progress(len(segments), len(segments))
+
+
+def prediction_rows(bundle: Bundle, clips: Clips, scored: Iterable[Any], *, top: int | None = None) -> Iterator[Row]:
+    """A flat row a clip: file, label, confidence, then a column a class (or the `top` best), status and reason.
+
+    Where every class has its column, a file that failed has NaN (empty cells) in them.
+    """
+    table = clips.table
+    for i, (outcome, probs) in enumerate(scored):
+        row: Row = {"file": clips.ids[i]}
+        if len(table) and (table["start_s"].iloc[i] > 0 or not np.isnan(table["end_s"].iloc[i])):
+            row |= {"start_s": float(table["start_s"].iloc[i]), "end_s": float(table["end_s"].iloc[i])}
+        best: list[int] = [] if probs is None else np.argsort(-probs, kind="stable").tolist()
+        row["label"] = "" if probs is None else bundle.classes[best[0]]
+        row["confidence"] = None if probs is None else round(float(probs[best[0]]), 6)
+        if top is None:
+            values = [None] * len(bundle.classes) if probs is None else [round(float(p), 6) for p in probs]
+            row |= {f"p_{name}": value for name, value in zip(bundle.classes, values, strict=True)}
+        else:
+            for rank in range(1, min(top, len(bundle.classes))):
+                k = None if probs is None else best[rank]
+                row[f"label_{rank + 1}"] = "" if k is None else bundle.classes[k]
+                row[f"confidence_{rank + 1}"] = None if k is None else round(float(probs[k]), 6)
+        yield row | {"status": outcome.status, "reason": outcome.reason, "message": outcome.message}
+
+
+class RowWriter:
+    """Writes rows as they come to a `.csv`, `.json` or `.parquet` file that appears, whole, at the end.
+
+    Raises:
+        ConfigError: the suffix is none of these, or pyarrow is not there for Parquet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if path.suffix.lower() not in _FORMATS:
+            rule = f"a file name that ends in {', '.join(_FORMATS)}"
+            raise ConfigError(complaint("-o", "output", str(path), rule))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        self._temporary = Path(name)
+        try:
+            self._format: Any = _FORMATS[path.suffix.lower()](self._temporary)
+        except BaseException:
+            self._temporary.unlink()
+            raise
+
+    def __enter__(self) -> RowWriter:
+        return self
+
+    def write(self, row: Row) -> None:
+        """Adds a row."""
+        self._format.write(row)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._format.close()
+        if kind is None:
+            self._temporary.chmod(0o644)
+            self._temporary.replace(self.path)
+        else:
+            self._temporary.unlink(missing_ok=True)
+
+
+class _Csv:
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+        self._writer: Any = None
+
+    def write(self, row: Row) -> None:
+        if self._writer is None:
+            self._writer = csv.DictWriter(self._file, [safe_cell(name) for name in row])
+            self._writer.writeheader()
+        self._writer.writerow({safe_cell(k): safe_cell(v) for k, v in row.items()})
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Json:
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+        self._file.write("[")
+        self._separator = "\n"
+
+    def write(self, row: Row) -> None:
+        self._file.write(self._separator + json.dumps(row))
+        self._separator = ",\n"
+
+    def close(self) -> None:
+        self._file.write("\n]\n")
+        self._file.close()
+
+
+class _Parquet:
+    def __init__(self, path: Path) -> None:
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError as error:
+            raise ConfigError(
+                "-o: Parquet needs pyarrow, which is not installed. Run `pip install earshot[parquet]`, or choose .csv."
+            ) from error
+        self._path = path
+        self._rows: list[Row] = []
+        self._writer: Any = None
+
+    def write(self, row: Row) -> None:
+        self._rows.append(row)
+        if len(self._rows) == _PARQUET_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not self._rows:
+            return
+        schema = pa.schema([(name, _arrow_type(pa, name)) for name in self._rows[0]])
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._path, schema)
+        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=schema))
+        self._rows = []
+
+    def close(self) -> None:
+        self._flush()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _arrow_type(pa: Any, column: str) -> Any:
+    numeric = column.startswith(("p_", "confidence")) or column in ("start_s", "end_s")
+    return pa.float64() if numeric else pa.string()
+
+
+_FORMATS: dict[str, Callable[[Path], Any]] = {".csv": _Csv, ".json": _Json, ".parquet": _Parquet}
+
+
+def predict_paths(
+    model: Bundle, sources: Sequence[str | Path], *, on_progress: Callable[[int, int], None] = lambda d, t: None
+) -> tuple[Clips, Iterator[tuple[Outcome, NDArray[np.float32] | None]]]:
+    """The sounds of files and folders, any depth, and the stream of their scores.
+
+    Raises:
+        EarshotError: nothing is found.
+    """
+    from earshot.data.readers import read_clips
+
+    if not sources:
+        raise EarshotError(complaint("predict", "paths", [], "at least one file or folder"))
+    clips = read_clips([str(source) for source in sources], labels=False)
+    return clips, score_files(model, clips, on_progress=on_progress)

@@ -1,0 +1,118 @@
+"""Fitted models on disk: networks as safetensors, scikit-learn pipelines as skops with a list of allowed types."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from earshot.errors import BundleError, complaint
+from earshot.files import write_whole
+from earshot.models import MODELS
+from earshot.models.member import ClassicalMember, Member, NetworkMember, fast_precision
+from earshot.training.members import MemberConfig, build_front_end
+
+_MAX_UNPACKED_BYTES = 2 * 2**30
+_MAX_ZIP_RATIO = 100
+
+
+def weights_suffix(config: MemberConfig) -> str:
+    """File suffix of a member's weights."""
+    return ".safetensors" if config.is_network else ".skops"
+
+
+def write_weights(path: Path, member: Member) -> None:
+    """Writes a fitted member's parameters, whole or not at all."""
+    if isinstance(member, NetworkMember):
+        tensors = {k: v.cpu().contiguous() for k, v in member.network.state_dict().items()}
+        write_whole(path, safetensors.torch.save(tensors))
+    elif isinstance(member, ClassicalMember):
+        import skops.io
+
+        write_whole(path, skops.io.dumps(member.estimator))
+    else:
+        raise TypeError(f"no weights format for {type(member).__name__}")
+
+
+def read_member(
+    path: Path,
+    config: MemberConfig,
+    *,
+    rate_hz: int,
+    n_classes: int,
+    multilabel: bool,
+    device: str,
+    temperature: float = 1.0,
+) -> Member:
+    """A fitted member, ready to score.
+
+    Raises:
+        BundleError: the file does not hold exactly the parameters of `config`, or holds a type that is not allowed.
+    """
+    front_end = build_front_end(config, rate_hz)
+    if not config.is_network:
+        estimator = _read_estimator(path)
+        return ClassicalMember(front_end, estimator, temperature=temperature, multilabel=multilabel)
+    builder = MODELS[config.model.kind]
+    network = _read_network(
+        path, builder(config.model, n_features=front_end.n_features, n_classes=n_classes)
+    )
+    precision = fast_precision(device)
+    return NetworkMember(
+        front_end,
+        network,
+        temperature=temperature,
+        multilabel=multilabel,
+        device=device,
+        precision=precision,
+    )
+
+
+def _read_network(path: Path, network: nn.Module) -> nn.Module:
+    try:
+        tensors = safetensors.torch.load(path.read_bytes())
+    except SafetensorError as error:
+        raise BundleError(f"{path}: the weights cannot be read ({error}). Train again.") from error
+    wanted = network.state_dict()
+    for name in sorted(set(wanted) ^ set(tensors)):
+        raise BundleError(complaint(path, "tensor", name, "exactly the tensors of the configured network"))
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype:
+            rule = f"{tuple(wanted[name].shape)} of {wanted[name].dtype}"
+            raise BundleError(complaint(path, name, tuple(tensor.shape), rule, "Train again."))
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise BundleError(complaint(path, name, "not finite", "finite weights", "Train again."))
+    network.load_state_dict(tensors)
+    return network
+
+
+def _read_estimator(path: Path) -> Any:
+    import skops.io
+
+    _check_zip(path)
+    content = path.read_bytes()
+    try:
+        strange = skops.io.get_untrusted_types(data=content)
+        if strange:
+            rule = "scikit-learn types only"
+            raise BundleError(complaint(path, "types", strange, rule, "Such a file could run code."))
+        return skops.io.loads(content, trusted=[])
+    except (KeyError, TypeError, ValueError, AttributeError, ImportError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{path}: the model cannot be read ({error}). Train again.") from error
+
+
+def _check_zip(path: Path) -> None:
+    """Sizes are checked in the directory of the archive, before anything is unpacked."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise BundleError(f"{path}: the model cannot be read ({error}). Train again.") from error
+    limit = min(_MAX_UNPACKED_BYTES, _MAX_ZIP_RATIO * max(1, path.stat().st_size))
+    if unpacked > limit:
+        raise BundleError(complaint(path, "unpacked size", unpacked, f"at most {limit} bytes"))

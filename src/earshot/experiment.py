@@ -1,0 +1,276 @@
+"""The only wiring: labelled clips and a recipe in, a run folder with scores, a report and a model out."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import earshot
+from earshot.data.clips import Clips
+from earshot.data.splits import Fold, check_trainable, k_folds
+from earshot.deploy.bundle import Bundle, BundleMember, new_config
+from earshot.deploy.weights import weights_suffix
+from earshot.errors import EarshotError
+from earshot.evaluation.metrics import summarise
+from earshot.evaluation.predictions import Predictions, safe_frame
+from earshot.hearing import Heard, hear, window_samples
+from earshot.models.member import pick_device
+from earshot.monitor import Monitor, Silent
+from earshot.recipe import Recipe
+from earshot.results import (
+    Families,
+    Results,
+    accuracy_line,
+    clips_table,
+    out_of_fold,
+    predictions_of,
+    run_metrics,
+    write_results,
+)
+from earshot.runfolder import FoldFile, RunFolder
+from earshot.training.batches import draw_seed
+from earshot.training.members import FittedFold, FoldData, MemberConfig, fit_member
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What one run depends on.
+
+    Args:
+        folder: the run folder; made where missing, continued where the same experiment was stopped.
+        device: "auto", "cpu", "cuda" or "mps".
+        command: shown in the report as the way to reproduce it.
+        store_root: folder of the audio store; by default EARSHOT_CACHE or ~/.cache/earshot.
+    """
+
+    clips: Clips
+    recipe: Recipe
+    folder: Path
+    device: str = "auto"
+    command: str = ""
+    title: str = ""
+    store_root: Path | None = None
+    monitor: Monitor = field(default_factory=Silent)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: its scores (the content of metrics.json), its model, its out-of-fold predictions."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    bundle: Bundle
+    out_of_fold: Predictions
+
+
+def run(experiment: Experiment) -> RunResult:
+    """Cross-validates, scores out of fold, reports, and saves the fold models as one model.
+
+    A run that was stopped goes on where it was: finished folds are read back, an unfinished fold continues from its
+    last checkpoint.
+
+    Raises:
+        DataError: the clips cannot be cross-validated.
+        EarshotError: the folder holds another experiment, or another process works in it.
+    """
+    started = time.perf_counter()
+    check_trainable(experiment.clips)
+    folder = RunFolder(experiment.folder)
+    with folder.locked():
+        folder.claim(experiment.recipe.to_toml())
+        heard = hear(
+            experiment.clips,
+            experiment.recipe.audio,
+            monitor=experiment.monitor,
+            store_root=experiment.store_root,
+        )
+        return _Run(experiment, folder, heard).finish(started)
+
+
+class _Run:
+    """One run under way; each fold is on disk before the next starts."""
+
+    def __init__(self, experiment: Experiment, folder: RunFolder, heard: Heard) -> None:
+        self.experiment = experiment
+        self.recipe = experiment.recipe
+        self.folder = folder
+        self.heard = heard
+        self.device = pick_device(experiment.device)
+        self.clips = _valid_clips_train(heard.clips)
+        self.folds = k_folds(
+            self.clips,
+            n_folds=self.recipe.n_folds,
+            seed=self.recipe.seed,
+            ignore_folds=self.recipe.ignore_folds,
+        )
+        self.length, self.hop = window_samples(self.recipe.audio, heard.view.n_samples)
+        self.notes = list(self.clips.notes)
+        if heard.n_failed:
+            self.notes.append(f"{heard.n_failed} of {len(heard.asked)} clips could not be read and were left out")
+
+    def say(self, text: str) -> None:
+        self.experiment.monitor.say(text)
+        self.folder.log(text)
+
+    def finish(self, started: float) -> RunResult:
+        for note in self.notes[len(self.experiment.clips.notes) :]:
+            self.say(note)
+        table = clips_table(self.heard, self.clips, self.folds)
+        self.folder.write("clips.csv", safe_frame(table).to_csv(index=False))
+        families: dict[str, list[FittedFold]] = {}
+        seconds: dict[str, float] = {}
+        # The cheapest member first: its score is the baseline that the user sees while the others train.
+        for name, config in sorted(self.recipe.members.items(), key=lambda item: item[1].is_network):
+            families[name], seconds[name] = self._fit_family(name, config)
+        bundle = self._bundle(families)
+        results = out_of_fold(families, self.clips, self.folds, test=self._test(bundle))
+        metrics = run_metrics(results, self.folds, seconds=seconds, seed=self.recipe.seed)
+        metrics |= {"n_failed": self.heard.n_failed, "seconds": round(time.perf_counter() - started, 2)}
+        bundle = self._write(results, metrics, families, bundle)
+        if len(families) > 1:
+            self.say(accuracy_line("together, out of fold", metrics))
+        if "test" in metrics:
+            self.say(accuracy_line("on the data's own test split", metrics["test"]))
+        return RunResult(self.folder.root, metrics, bundle, results.together)
+
+    def _fit_family(self, name: str, config: MemberConfig) -> tuple[list[FittedFold], float]:
+        """One model a fold, and the seconds that they took."""
+        fitted, seconds = [], 0.0
+        for number, fold in enumerate(self.folds):
+            result, took = self._fit_fold(name, number, config, fold)
+            fitted.append(result)
+            seconds += took
+        rows = np.concatenate([fold.test for fold in self.folds])
+        joined = predictions_of(np.concatenate([f.probs for f in fitted]), self.clips, rows, split="oof")
+        scores = summarise(joined, rng=np.random.default_rng(self.recipe.seed))
+        self.say(f"{accuracy_line(f'{name}, out of fold', scores)}, {seconds:.0f} s")
+        return fitted, seconds
+
+    def _fit_fold(
+        self, name: str, number: int, config: MemberConfig, fold: Fold
+    ) -> tuple[FittedFold, float]:
+        """Trains on one fold, or reads back what an earlier start of this run has finished."""
+        clips = self.clips
+        data = FoldData(
+            view=self.heard.view,
+            targets=clips.targets,
+            groups=clips.groups,
+            train=fold.train,
+            test=fold.test,
+            length=self.length,
+            hop=self.hop,
+            rate_hz=self.recipe.audio.rate_hz,
+            multilabel=clips.is_multilabel,
+        )
+        file = FoldFile(
+            self.folder,
+            member=name,
+            fold=str(number + 1),
+            config=config,
+            identity=self._identity(config, fold),
+        )
+        finished = file.load(data, device=self.device)
+        if finished is not None:
+            self.folder.log(f"{name} {fold.name}: finished before, read back")
+            return finished
+        task = f"{name}, {fold.name} of {len(self.folds)}"
+        started = time.perf_counter()
+        result = fit_member(
+            config,
+            data,
+            seed=draw_seed(self.recipe.seed, number),
+            device=self.device,
+            checkpoint=file.checkpoint,
+            on_progress=lambda done, total: self.experiment.monitor.progress(task, done, total),
+        )
+        seconds = time.perf_counter() - started
+        file.save(result, seconds=seconds)
+        self.folder.log(f"{name} {fold.name}: {seconds:.1f} s")
+        return result, seconds
+
+    def _identity(self, config: MemberConfig, fold: Fold) -> dict[str, Any]:
+        """Everything that the result of a fold depends on."""
+        return {
+            "earshot": earshot.__version__,
+            "torch": torch.__version__,
+            "seed": self.recipe.seed,
+            "audio": self.recipe.audio.model_dump(mode="json"),
+            "window": [self.length, self.hop],
+            "member": config.model_dump(mode="json"),
+            "clips": _digest(self.clips, self.heard.contents, fold),
+        }
+
+    def _bundle(self, families: Families) -> Bundle:
+        """The fold models of every member, averaged."""
+        described = {}
+        for name, family in families.items():
+            suffix = weights_suffix(self.recipe.members[name])
+            described[name] = BundleMember(
+                config=self.recipe.members[name],
+                weight=1.0 / len(families),
+                files=tuple(f"{name}-{i + 1}{suffix}" for i in range(len(family))),
+                temperatures=tuple(f.member.temperature for f in family),
+            )
+        config = new_config(
+            classes=self.clips.classes,
+            multilabel=self.clips.is_multilabel,
+            rate_hz=self.recipe.audio.rate_hz,
+            window_samples=self.length,
+            hop_samples=self.hop,
+            resampler=self.recipe.audio.resampler,
+            members=described,
+        )
+        return Bundle(config, {name: [f.member for f in family] for name, family in families.items()})
+
+    def _test(self, bundle: Bundle) -> Predictions | None:
+        """The whole model on the data's own test split, which no fold has touched."""
+        rows = np.flatnonzero(self.clips.table["split"] == "test")
+        if not len(rows):
+            return None
+        probs = np.stack(list(bundle.score(self.heard.view.get(int(row)) for row in rows)))
+        return predictions_of(probs, self.clips, rows, split="test")
+
+    def _write(
+        self, results: Results, metrics: dict[str, Any], families: Families, bundle: Bundle
+    ) -> Bundle:
+        return write_results(
+            self.folder,
+            results=results,
+            metrics=metrics,
+            families=families,
+            heard=self.heard,
+            bundle=bundle,
+            recipe=self.recipe,
+            title=self.experiment.title or self.folder.root.name,
+            command=self.experiment.command,
+            device=self.device,
+            notes=self.notes,
+        )
+
+
+def _valid_clips_train(clips: Clips) -> Clips:
+    """Clips marked "valid" join the folds: nothing is selected on a separate validation set."""
+    marked = (clips.table["split"] == "valid").to_numpy()
+    if not marked.any():
+        return clips
+    split = ["train" if is_valid else s for s, is_valid in zip(clips.table["split"], marked, strict=True)]
+    note = f"{marked.sum()} validation clips take part in the folds like training clips"
+    return clips.assign(split=split, notes=[note])
+
+
+def _digest(clips: Clips, contents: Sequence[str], fold: Fold) -> str:
+    """What a fold's result depends on in the data: which sounds, with which labels and groups, on which side."""
+    digest = hashlib.sha256()
+    for side, rows in (("train", fold.train), ("test", fold.test)):
+        digest.update(side.encode())
+        for row in rows:
+            parts = (contents[row], clips.table["label"].iloc[row], clips.groups[row], clips.ids[row])
+            digest.update("\0".join(map(str, parts)).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

@@ -1,0 +1,84 @@
+"""Two-dimensional convolutional networks on time-frequency features."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+
+class Cnn2dConfig(BaseModel):
+    """A dense 3x3 network in the manner of VGG, sized for a few hundred to a few thousand clips."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["cnn2d"] = "cnn2d"
+    n_stem_channels: int = Field(24, ge=1)
+    block_channels: tuple[int, ...] = Field((48, 96, 192), min_length=1)
+    dropout: float = Field(0.2, ge=0, lt=1)
+
+
+class BandScaler(nn.Module):
+    """Standardises each band by the mean and deviation measured on training clips (`measure`); identity before.
+
+    Shape: [B, M, F] -> [B, M, F].
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, n_bands: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_bands, 1))
+        self.register_buffer("deviation", torch.ones(n_bands, 1))
+
+    def measure(self, mean: Tensor, deviation: Tensor) -> None:
+        """Sets the statistics. Shape: mean [M], deviation [M]; deviations below 1 dB count as 1 dB."""
+        self.mean.copy_(mean[:, None])
+        self.deviation.copy_(deviation.clamp(min=1.0)[:, None])
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features - self.mean) / self.deviation
+
+
+def _conv_bn_relu(n_in: int, n_out: int, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(n_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Cnn2d(nn.Module):
+    """Strided 5x5 stem, then blocks of two 3x3 convolutions and an average pooling by 2; mean + max over time.
+
+    Frequency is averaged before time is pooled, so clips of any length give one row of logits.
+
+    Shape: features [B, M, F] -> logits [B, K]; M and F at least 2 ** (blocks + 1).
+    """
+
+    def __init__(self, config: Cnn2dConfig, *, n_features: int, n_classes: int) -> None:
+        super().__init__()
+        self.scaler = BandScaler(n_features)
+        layers: list[nn.Module] = [_conv_bn_relu(1, config.n_stem_channels, kernel=5, stride=2)]
+        n_in = config.n_stem_channels
+        for n_out in config.block_channels:
+            # ceil_mode keeps a clip of a few frames from being pooled away.
+            layers += [_conv_bn_relu(n_in, n_out), _conv_bn_relu(n_out, n_out), nn.AvgPool2d(2, ceil_mode=True)]
+            n_in = n_out
+        self.blocks = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(n_in, n_classes)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """The pooled representation before the classifier. Shape: [B, M, F] -> [B, C]."""
+        maps = self.scaler(features)[:, None].contiguous(memory_format=torch.channels_last)
+        over_time = self.blocks(maps).mean(dim=2)
+        pooled: Tensor = over_time.mean(dim=2) + over_time.amax(dim=2)
+        return pooled
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.dropout(self.embed(features)))
+        return logits

@@ -1,0 +1,148 @@
+"""Recipes: everything that decides a training, as data. Named ones ship as TOML in `recipes/`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from earshot.errors import ConfigError, complaint
+from earshot.training.members import MemberConfig
+
+
+class AudioConfig(BaseModel):
+    """What every member hears: one rate, one window length."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rate_hz: int = Field(44_100, ge=1_000, le=768_000)
+    window_s: float | Literal["auto"] = Field(
+        "auto", description="auto: the 90 % quantile of the clips' lengths, within 0.5 to 5 s"
+    )
+    hop_s: float | None = Field(None, gt=0, description="between windows of a long clip; none: a window")
+    resampler: Literal["HQ", "VHQ", "MQ", "LQ", "QQ"] = "HQ"
+
+    @model_validator(mode="after")
+    def _has_length(self) -> AudioConfig:
+        if self.window_s != "auto" and not 0.05 <= self.window_s <= 60:
+            raise ValueError("window_s must lie within 0.05 and 60 seconds")
+        return self
+
+
+class Recipe(BaseModel):
+    """A whole training: audio, folds, members."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "custom"
+    description: str = ""
+    seed: int = Field(0, ge=0, lt=2**63)
+    n_folds: int = Field(5, ge=2, le=100)
+    ignore_folds: bool = Field(False, description="cross-validate by group even where the data bring folds")
+    audio: AudioConfig = AudioConfig()
+    members: dict[str, MemberConfig] = Field(min_length=1)
+
+    def to_toml(self) -> str:
+        """The recipe with every default written out."""
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship with earshot."""
+    folder = resources.files("earshot") / "recipes"
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def load_recipe(source: str | Path | Mapping[str, Any], changes: Sequence[str] = ()) -> Recipe:
+    """A recipe by name, from a TOML file or from a mapping, with `key=value` changes.
+
+    A key of a change is a dotted path, or its last parts where they name one setting only:
+    `members.cnn.training.epochs=10` or, with one network, `epochs=10`. Values are read as TOML, else as text.
+
+    Raises:
+        ConfigError: no such recipe, key or value; the message names what there is.
+    """
+    values, where = _read(source)
+    if not isinstance(values.get("members", {}), dict):
+        raise ConfigError(complaint(where, "members", values["members"], "tables [members.NAME]"))
+    recipe = _validated(values, where)
+    if not changes:
+        return recipe
+    full = recipe.model_dump(mode="json")
+    for change in changes:
+        _apply(full, change)
+    return _validated(_without_none(full), "--set")
+
+
+def _read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    if isinstance(source, Mapping):
+        return dict(source), "recipe"
+    if str(source) in recipe_names():
+        text = (resources.files("earshot") / "recipes" / f"{source}.toml").read_text()
+        return {"name": str(source), **tomllib.loads(text)}, str(source)
+    path = Path(source)
+    if not path.is_file():
+        rule = f"one of {', '.join(recipe_names())}, or a TOML file"
+        raise ConfigError(complaint("--recipe", "recipe", str(source), rule, "See `earshot train --help`."))
+    try:
+        return {"name": path.stem, **tomllib.loads(path.read_text())}, path.name
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name}: the file is not TOML: {error}. Correct that line.") from error
+
+
+def _validated(values: Mapping[str, Any], where: str) -> Recipe:
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "recipe"
+        rule = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        if first["type"] == "extra_forbidden":
+            rule = "a known key"
+        fix = "The keys are listed in docs/recipes.md and in every run's experiment.toml."
+        raise ConfigError(complaint(where, field, first["input"], rule, fix)) from error
+
+
+def _apply(values: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals:
+        raise ConfigError(complaint("--set", "change", change, "key=value", "For instance --set seed=1."))
+    wanted = tuple(key.strip().split("."))
+    matches = [path for path in _paths(values) if path[-len(wanted) :] == wanted]
+    if wanted in matches:
+        matches = [wanted]
+    if len(matches) != 1:
+        near = [".".join(p) for p in matches] or [".".join(p) for p in _paths(values) if p[-1] == wanted[-1]]
+        rule = f"one of {', '.join(near)}" if near else "a key of the recipe (see experiment.toml of any run)"
+        raise ConfigError(complaint("--set", "key", key, rule, "Give more of its dotted path."))
+    *parents, last = matches[0]
+    table = values
+    for parent in parents:
+        table = table[parent]
+    table[last] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _paths(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _paths(value, (*above, key))
+        else:
+            yield (*above, key)
+
+
+def _without_none(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {k: _without_none(v) for k, v in values.items() if v is not None}
+    return values

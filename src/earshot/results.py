@@ -1,0 +1,171 @@
+"""What a run found: predictions of every member and of all together, their scores, and the files that show them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from earshot.data.clips import Clips
+from earshot.data.splits import Fold
+from earshot.deploy.bundle import Bundle, card_scores, environment
+from earshot.deploy.card import model_card
+from earshot.evaluation.metrics import summarise
+from earshot.evaluation.predictions import Predictions, safe_frame
+from earshot.hearing import Heard
+from earshot.recipe import Recipe
+from earshot.report.html import ReportValues, write_report
+from earshot.runfolder import RunFolder
+from earshot.training.members import FittedFold
+
+Families = Mapping[str, Sequence[FittedFold]]
+
+_HISTORY_COLUMNS = (
+    *("member", "fold", "epoch", "train_loss", "test_loss", "test_accuracy"),
+    *("learning_rate", "seconds"),
+)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Out-of-fold predictions of each member and of their plain mean, and those on the data's own test split."""
+
+    members: Mapping[str, Predictions]
+    together: Predictions
+    test: Predictions | None
+
+
+def out_of_fold(families: Families, clips: Clips, folds: Sequence[Fold], *, test: Predictions | None) -> Results:
+    """Joins the folds' held-out probabilities; the mean of the members fits nothing."""
+    rows = np.concatenate([fold.test for fold in folds])
+    probs = {name: np.concatenate([f.probs for f in family]) for name, family in families.items()}
+    mean = np.mean(list(probs.values()), axis=0)
+    members = {name: predictions_of(p, clips, rows, split="oof") for name, p in probs.items()}
+    return Results(members, predictions_of(mean, clips, rows, split="oof"), test)
+
+
+def predictions_of(probs: NDArray[Any], clips: Clips, rows: NDArray[np.int64], *, split: str) -> Predictions:
+    """Probabilities [n, K] of some rows of the clips, with what is known of them."""
+    return Predictions(
+        np.asarray(probs, dtype=np.float32),
+        clips.classes,
+        clip_ids=tuple(clips.ids[row] for row in rows),
+        targets=clips.targets[rows],
+        split=split,
+        groups=tuple(clips.groups[rows]),
+        multilabel=clips.is_multilabel,
+    )
+
+
+def run_metrics(
+    results: Results, folds: Sequence[Fold], *, seconds: Mapping[str, float], seed: int
+) -> dict[str, Any]:
+    """The scores of metrics.json; `seconds` are each member's, cheapest first: the first is the baseline."""
+
+    def summary(predictions: Predictions) -> dict[str, Any]:
+        return summarise(predictions, rng=np.random.default_rng(seed))
+
+    metrics = summary(results.together)
+    metrics["classes"] = list(results.together.classes)
+    metrics["folds"] = _fold_scores(results.together, folds)
+    metrics["members"] = {
+        name: summary(p) | {"seconds": round(seconds[name], 2)} for name, p in results.members.items()
+    }
+    metrics["baseline"] = next(iter(seconds))
+    metrics["protocol"] = f"{len(folds)} folds by group; no clip is scored by a model that heard its group"
+    metrics["seed"] = seed
+    if results.test is not None:
+        metrics["test"] = summary(results.test)
+    return metrics
+
+
+def _fold_scores(together: Predictions, folds: Sequence[Fold]) -> list[dict[str, Any]]:
+    """Accuracy of each fold; its rows follow one another in `together`. With several labels a clip, all must agree."""
+    said, truth = together.probs, together.known_targets
+    if together.multilabel:
+        right = ((said >= 0.5) == (truth >= 0.5)).all(axis=1)
+    else:
+        right = said.argmax(axis=1) == truth.argmax(axis=1)
+    rows, start = [], 0
+    for fold in folds:
+        end = start + len(fold.test)
+        sizes = {"n_train": len(fold.train), "n_test": len(fold.test)}
+        rows.append({"name": fold.name, **sizes, "accuracy": float(right[start:end].mean())})
+        start = end
+    return rows
+
+
+def accuracy_line(name: str, scores: Mapping[str, Any]) -> str:
+    """One line for the console: accuracy with its interval, and balanced accuracy."""
+    low, high = scores["accuracy_ci95"]
+    balanced = scores["balanced_accuracy"]
+    return (
+        f"{name}: accuracy {100 * scores['accuracy']:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f})"
+        + ("" if balanced is None else f", balanced {100 * balanced:.1f} %")
+    )
+
+
+def history_table(families: Families) -> pd.DataFrame:
+    """A row per member, fold and epoch."""
+    rows = [
+        {"member": name, "fold": i + 1, **row}
+        for name, family in families.items()
+        for i, f in enumerate(family)
+        for row in f.history
+    ]
+    return pd.DataFrame(rows, columns=list(_HISTORY_COLUMNS))
+
+
+def clips_table(heard: Heard, clips: Clips, folds: Sequence[Fold]) -> pd.DataFrame:
+    """Every clip that was asked for, with its group, the fold it is tested in, its status and the reason."""
+    tested_in = {clips.ids[row]: fold.name for fold in folds for row in fold.test}
+    group = dict(zip(clips.ids, clips.groups, strict=True))
+    table = heard.asked.table.copy()
+    table["group"] = [group.get(i, old) for i, old in zip(heard.asked.ids, table["group"], strict=True)]
+    table["tested_in"] = [tested_in.get(i, "") for i in heard.asked.ids]
+    for column in ("status", "reason", "message"):
+        table[column] = [getattr(outcome, column) for outcome in heard.outcomes]
+    return table
+
+
+def write_results(
+    folder: RunFolder,
+    *,
+    results: Results,
+    metrics: dict[str, Any],
+    families: Families,
+    heard: Heard,
+    bundle: Bundle,
+    recipe: Recipe,
+    title: str,
+    command: str,
+    device: str,
+    notes: Sequence[str],
+) -> Bundle:
+    """Writes predictions, history, model, metrics and report; returns the model with its card."""
+    tables = [p.to_frame().assign(split=p.split) for p in (results.together, results.test) if p is not None]
+    folder.write("predictions.csv", safe_frame(pd.concat(tables)).to_csv(index=False))
+    history = history_table(families)
+    folder.write("history.csv", history.to_csv(index=False))
+    bundle = bundle.described(card_scores(metrics), model_card(bundle.config, metrics, title=title))
+    bundle.save(folder.root / "model")
+    folder.write("metrics.json", json.dumps(metrics, indent=2) + "\n")
+    values = ReportValues(
+        title=title,
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        command=command,
+        metrics=metrics,
+        history=history,
+        config_toml=recipe.to_toml(),
+        environment=environment() | {"device": device},
+        problems=heard.problems,
+        notes=notes,
+    )
+    write_report(folder.root / "report.html", values)
+    return bundle

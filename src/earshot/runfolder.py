@@ -1,0 +1,119 @@
+"""The folder of a run: one process at a time, whole files, finished folds kept for the next start."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from earshot.deploy.weights import read_member, weights_suffix, write_weights
+from earshot.errors import BundleError, EarshotError
+from earshot.files import write_whole
+from earshot.training.checkpoint import Checkpoint
+from earshot.training.members import FittedFold, FoldData, MemberConfig
+
+
+class RunFolder:
+    """Files of a run under `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run; the system lets go of it when the process ends, however it ends.
+
+        Raises:
+            EarshotError: another process holds it.
+        """
+        with (self.root / ".lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise EarshotError(
+                    f"{self.root}: another earshot is working in this run folder. Wait for it, or choose another -o."
+                ) from error
+            yield
+
+    def claim(self, recipe_toml: str) -> None:
+        """Writes experiment.toml: a run folder belongs to one recipe, another one would mix its results with the old.
+
+        Raises:
+            EarshotError: the folder holds a run with another recipe.
+        """
+        path = self.root / "experiment.toml"
+        if path.is_file() and path.read_text() != recipe_toml:
+            raise EarshotError(
+                f"{self.root}: the folder holds a run with another recipe (see its experiment.toml). "
+                "Choose another folder with -o, or delete this one."
+            )
+        self.write("experiment.toml", recipe_toml)
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Writes a file of the run, whole or not at all."""
+        write_whole(self.root / name, content)
+
+    def log(self, text: str) -> None:
+        """Adds a line to log.txt."""
+        stamp = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        with (self.root / "log.txt").open("a") as file:
+            file.write(f"{stamp} {text}\n")
+
+
+class FoldFile:
+    """What one member's training on one fold left behind; valid for one identity only.
+
+    Args:
+        identity: everything that the result depends on.
+    """
+
+    def __init__(self, run: RunFolder, *, member: str, fold: str, config: MemberConfig, identity: Any) -> None:
+        self.folder = run.root / "folds" / f"{member}-{fold}"
+        self.config = config
+        self.identity = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self.weights = self.folder / f"weights{weights_suffix(config)}"
+        self.checkpoint = Checkpoint(self.folder / "checkpoint", identity=self.identity)
+
+    def save(self, fitted: FittedFold, *, seconds: float) -> None:
+        """Writes weights, then held-out probabilities; the checkpoint goes when both are safe."""
+        write_weights(self.weights, fitted.member)
+        about = {
+            "identity": self.identity,
+            "history": json.dumps(fitted.history),
+            "temperature": json.dumps(fitted.member.temperature),
+            "seconds": json.dumps(seconds),
+        }
+        body = safetensors.numpy.save({"probs": np.ascontiguousarray(fitted.probs)}, metadata=about)
+        write_whole(self.folder / "held_out.safetensors", body)
+        self.checkpoint.remove()
+
+    def load(self, data: FoldData, *, device: str) -> tuple[FittedFold, float] | None:
+        """The finished fold and its seconds; None where it must be trained (again)."""
+        try:
+            body = (self.folder / "held_out.safetensors").read_bytes()
+            probs = safetensors.numpy.load(body)["probs"]
+            about = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])["__metadata__"]
+            if about["identity"] != self.identity:
+                return None
+            member = read_member(
+                self.weights,
+                self.config,
+                rate_hz=data.rate_hz,
+                n_classes=data.targets.shape[1],
+                multilabel=data.multilabel,
+                device=device,
+                temperature=json.loads(about["temperature"]),
+            )
+        except (OSError, SafetensorError, KeyError, ValueError, BundleError):
+            return None
+        return FittedFold(member, probs, json.loads(about["history"])), json.loads(about["seconds"])

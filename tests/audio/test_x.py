@@ -1,0 +1,2 @@
+from .sounds import tone
+def test_a(): assert len(tone())
