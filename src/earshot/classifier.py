@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from earshot.audio import windows
 from earshot.data.clips import Clips
+from earshot.data.readers import read_clips
 from earshot.deploy.bundle import Bundle, BundleMember, new_config
 from earshot.deploy.predict import score_files
 from earshot.deploy.weights import weights_suffix
-from earshot.errors import DataError, EarshotError, complaint
+from earshot.errors import DataError, DecodeError, complaint
 from earshot.hearing import hear, window_samples
 from earshot.models.member import pick_device
 from earshot.monitor import Silent
@@ -26,6 +29,8 @@ from earshot.recipe import Recipe, load_recipe
 from earshot.training.batches import draw_seed
 from earshot.training.checkpoint import Checkpoint
 from earshot.training.members import FoldData, fit_member
+
+_MAX_PEAK = 8.0  # as for float sound files: beyond any honest overshoot
 
 
 class AudioClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -43,7 +48,12 @@ class AudioClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     def __init__(
-        self, recipe: Any = "default", *, changes: Sequence[str] = (), seed: int | None = None, device: str = "auto"
+        self,
+        recipe: Any = "default",
+        *,
+        changes: Sequence[str] = (),
+        seed: int | None = None,
+        device: str = "auto",
     ) -> None:
         self.recipe = recipe
         self.changes = changes
@@ -53,11 +63,13 @@ class AudioClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: ArrayLike | None = None) -> AudioClassifier:
         """Trains on clips, or on paths or arrays [N, T] with labels `y` [N].
 
+        Of `Clips`, those marked "test" are left out, and with a warning those that cannot be read.
+
         Raises:
             DataError: labels are missing, or there are fewer than two classes, or a clip cannot be read.
         """
         recipe = self._loaded()
-        view, targets, classes, groups = _training_audio(X, y, recipe)
+        view, targets, classes, groups, contents = _training_audio(X, y, recipe)
         if len(classes) < 2:
             raise DataError(complaint("fit", "classes", list(classes), "at least 2 classes"))
         length, hop = window_samples(recipe.audio, view.n_samples)
@@ -99,9 +111,10 @@ class AudioClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             window_samples=length,
             hop_samples=hop,
             resampler=recipe.audio.resampler,
+            limits=recipe.audio.limits,
             members=families,
         )
-        self.bundle_ = Bundle(config_values, fitted)
+        self.bundle_ = Bundle(config_values, fitted, trained_on=contents)
         self.classes_ = np.asarray(classes)
         return self
 
@@ -119,7 +132,7 @@ class AudioClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rows = []
         for outcome, probs in score_files(self.bundle_, _as_clips(X)):
             if probs is None:
-                raise EarshotError(outcome.message)
+                raise DecodeError(outcome.reason, outcome.message)
             rows.append(probs)
         return np.stack(rows) if rows else np.zeros((0, len(self.classes_)), np.float32)
 
@@ -134,13 +147,15 @@ class AudioClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Share of clips whose predicted class is right; `y` may be left out for labelled `Clips`."""
         from sklearn.metrics import accuracy_score
 
-        truth = _labels(X) if y is None else np.asarray(y)
+        truth = self._truth(X) if y is None else np.asarray(y)
         return float(accuracy_score(truth, self.predict(X), sample_weight=sample_weight))
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes a model folder that every command of earshot takes."""
         check_is_fitted(self, "bundle_")
-        self.bundle_.card = self.bundle_.card or "# A sound classifier made with earshot\n\nIts scores were not measured.\n"
+        self.bundle_.card = (
+            self.bundle_.card or "# A sound classifier made with earshot\n\nIts scores were not measured.\n"
+        )
         self.bundle_.save(Path(folder))
 
     @classmethod
@@ -155,6 +170,18 @@ class AudioClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model.classes_ = np.asarray(model.bundle_.classes)
         return model
 
+    def _truth(self, X: Any) -> NDArray[Any]:
+        """What `predict` should say: class names [N], or marks [N, K] for several labels a clip."""
+        if not isinstance(X, Clips):
+            raise DataError(
+                complaint("score", "y", None, "labels [N]", "Only Clips bring labels of their own.")
+            )
+        if not self.bundle_.config.multilabel:
+            return np.asarray(X.classes)[X.labels]
+        column = {name: k for k, name in enumerate(X.classes)}
+        targets = np.c_[X.targets > 0.5, np.zeros(len(X), bool)]  # the last column: classes that X lacks
+        return np.asarray(targets[:, [column.get(str(name), -1) for name in self.classes_]])
+
     def _loaded(self) -> Recipe:
         recipe = self.recipe
         if isinstance(recipe, Recipe):
@@ -165,58 +192,69 @@ class AudioClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 def _as_arrays(X: Any) -> list[NDArray[np.float32]] | None:
     """Rows of samples, or None where X holds clips or paths."""
-    if isinstance(X, Clips | str | os.PathLike):
+    if isinstance(X, Clips | pd.DataFrame | str | os.PathLike):
         return None
-    if not isinstance(X, np.ndarray):
-        X = list(X)
-        if X and isinstance(X[0], str | os.PathLike):
-            return None
-    elif X.dtype.kind in "OUS":
+    X = list(X)
+    if X and isinstance(X[0], str | bytes | os.PathLike):
         return None
-    rows = [np.asarray(row, dtype=np.float32) for row in X]
+    rows = [np.asarray(row) for row in X]
     for i, row in enumerate(rows):
-        if row.ndim != 1 or not len(row) or not np.isfinite(row).all():
+        if row.ndim != 1 or row.dtype.kind not in "fiu" or not len(row) or not np.isfinite(row).all():
             rule = "a row [T] of finite samples, T >= 1"
             raise DataError(complaint("X", f"row {i}", row.shape, rule, "Mix channels down, drop NaN."))
-    return rows
+        if row.dtype.kind != "f" or np.abs(row).max() > _MAX_PEAK:
+            value = f"{row.dtype} with a peak of {np.abs(row.astype(float)).max():g}"
+            fix = "Divide whole numbers by full scale (32768 for 16 bit)."
+            raise DataError(complaint("X", f"row {i}", value, "float samples in [-1, 1]", fix))
+    return [row.astype(np.float32) for row in rows]
 
 
 def _as_clips(X: Any) -> Clips:
-    from earshot.data.readers import read_clips
-
+    """One clip for each path that is given, in its place, the same one twice where it is given twice."""
     if isinstance(X, Clips):
         return X
-    if isinstance(X, str | os.PathLike):
+    if isinstance(X, str | os.PathLike | pd.DataFrame):
         return read_clips(X, labels=False)
-    return read_clips([str(path) for path in X], labels=False)
-
-
-def _labels(X: Any) -> NDArray[Any]:
-    if not isinstance(X, Clips):
-        raise DataError(complaint("score", "y", None, "labels [N]", "Only Clips bring labels of their own."))
-    return np.asarray(X.classes)[X.labels]
+    return Clips(pd.DataFrame({"path": [os.fsdecode(path) for path in X]}, dtype=object))
 
 
 def _training_audio(
     X: Any, y: ArrayLike | None, recipe: Recipe
-) -> tuple[windows.Clipbank, NDArray[np.float32], NDArray[Any], NDArray[np.object_]]:
-    """Audio, targets [N, K], classes [K] and groups [N] of whatever `fit` was given."""
-    if isinstance(X, Clips):
-        heard = hear(X, recipe.audio, monitor=Silent())
-        return heard.view, heard.clips.targets, np.asarray(heard.clips.classes), heard.clips.groups
+) -> tuple[windows.Clipbank, NDArray[np.float32], NDArray[Any], NDArray[np.object_], list[str]]:
+    """Audio, targets [N, K], classes [K], groups [N] and file hashes [N] of whatever `fit` was given."""
+    if isinstance(X, pd.DataFrame) and y is None:
+        X = read_clips(X)
+    if isinstance(X, Clips) and y is None:
+        heard = hear(X.without(X.table["split"] == "test"), recipe.audio, monitor=Silent())
+        if heard.n_failed:
+            first = next(o.message for o in heard.outcomes if not o.accepted)
+            left_out = f"{heard.n_failed} of {len(heard.asked)} clips could not be read and were left out"
+            warnings.warn(f"{left_out}; the first: {first}", stacklevel=3)
+        return (
+            heard.view,
+            heard.clips.targets,
+            np.asarray(heard.clips.classes),
+            heard.clips.groups,
+            heard.contents,
+        )
     if y is None:
         raise DataError(complaint("fit", "y", None, "labels [N]", "Only Clips bring labels of their own."))
+    if np.ndim(y) != 1:
+        rule = "one label a clip [N]"
+        raise DataError(
+            complaint("fit", "shape of y", np.shape(y), rule, "Several labels a clip come in Clips.")
+        )
     classes, labels = np.unique(np.asarray(y), return_inverse=True)
     targets = np.eye(len(classes), dtype=np.float32)[labels]
     arrays = _as_arrays(X)
     if arrays is not None:
         view: windows.Clipbank = windows.InMemory([windows.to_int16(row) for row in arrays])
-        groups = np.array([str(i) for i in range(len(arrays))], dtype=object)
+        groups, contents = np.array([str(i) for i in range(len(arrays))], dtype=object), [""] * len(arrays)
     else:
         heard = hear(_as_clips(X), recipe.audio, monitor=Silent())
         if heard.n_failed:
             raise DataError(next(o.message for o in heard.outcomes if not o.accepted))
-        view, groups = heard.view, heard.clips.groups
+        view, groups, contents = heard.view, heard.clips.groups, heard.contents
     if len(view) != len(targets):
         raise DataError(complaint("fit", "number of labels", len(targets), f"one a clip ({len(view)})"))
-    return view, targets, classes, groups
+    return view, targets, classes, groups, contents

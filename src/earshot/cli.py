@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ app = App(
     version=earshot.__version__,
     version_flags=["--version"],
     default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,  # `exits` says what Ctrl-C means here
 )
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -74,13 +76,13 @@ class Columns:
 def train(
     data: Path,
     *,
-        output: Annotated[Path | None, Parameter(alias="-o")] = None,
-        recipe: str = "default",
-        change: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
-        device: Device = "auto",
-        ignore_folds: bool = False,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    recipe: str = "default",
+    change: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
+    device: Device = "auto",
+    ignore_folds: bool = False,
     columns: Columns | None = None,
-        quiet: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Cross-validate by recording, score honestly, report, and save the fold models as one model.
 
@@ -96,12 +98,17 @@ def train(
         quiet: Print nothing but errors.
     """
     from earshot.data.readers import describe
+    from earshot.data.splits import check_trainable
+
+    # Data that cannot be used are refused before torch is loaded, which takes longer than to look at them.
+    clips = (columns or Columns()).read(data)
+    check_trainable(clips)
+
     from earshot.experiment import Experiment, run
     from earshot.recipe import load_recipe
 
     changes = [*change, *(["ignore_folds=true"] if ignore_folds else [])]
     loaded = load_recipe(recipe, changes)
-    clips = (columns or Columns()).read(data)
     name = data.resolve().name.removesuffix(".csv")
     folder = output or Path("runs") / f"{name}-{loaded.name}"
     with ConsoleMonitor(quiet=quiet) as monitor:
@@ -238,6 +245,7 @@ def reproduction() -> str:
 
 def main() -> None:
     """Entry point of the `earshot` command."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops it politely, stops it cleanly
     with exits():
         app()
 

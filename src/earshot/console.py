@@ -40,7 +40,7 @@ class ConsoleMonitor:
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
-            disable=quiet,
+            disable=quiet or not self.console.is_terminal,  # in a file they would be stray blank lines
         )
         self._tasks: dict[str, TaskID] = {}
 

@@ -16,7 +16,7 @@ from earshot.recipe import load_recipe
 _N_CLIPS, _N_RECORDINGS = 40, 5
 _HELD_OUT_RECORDING = 5
 _SHOWN_CLASSES = ("birds", "dog", "siren")
-_CHANGES = ("epochs=14", "rate_hz=22050", "hop_length=441", "window_s=3.0", "n_folds=4")
+_CHANGES = ("epochs=14", "rate_hz=22050", "cnn.features.hop_length=441", "window_s=3.0", "n_folds=4")
 
 
 def run_demo(folder: Path, *, device: str, monitor: Monitor, command: str) -> list[tuple[str, str, float]]:
@@ -46,7 +46,7 @@ def run_demo(folder: Path, *, device: str, monitor: Monitor, command: str) -> li
     )
     guesses = _predict_three(folder / "run" / "model", clips)
     monitor.say(f"\n{'held-out file':<32}{'is':<14}{'sounds like':<14}probability")
-    for (path, truth, said, p) in guesses:
+    for path, truth, said, p in guesses:
         monitor.say(f"{path:<32}{truth:<14}{said:<14}{p:.3f}")
     monitor.say(f"\nreport: {folder / 'run' / 'report.html'}\nmodel:  {folder / 'run' / 'model'}")
     return [(truth, said, p) for _, truth, said, p in guesses]

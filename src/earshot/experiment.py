@@ -14,10 +14,9 @@ import torch
 
 import earshot
 from earshot.data.clips import Clips
-from earshot.data.splits import Fold, check_trainable, k_folds
+from earshot.data.splits import Fold, check_trainable, k_folds, trainable
 from earshot.deploy.bundle import Bundle, BundleMember, new_config
 from earshot.deploy.weights import weights_suffix
-from earshot.errors import EarshotError
 from earshot.evaluation.metrics import summarise
 from earshot.evaluation.predictions import Predictions, safe_frame
 from earshot.hearing import Heard, hear, window_samples
@@ -35,7 +34,7 @@ from earshot.results import (
     write_results,
 )
 from earshot.runfolder import FoldFile, RunFolder
-from earshot.training.batches import draw_seed
+from earshot.training.batches import balancing_weights, draw_seed
 from earshot.training.members import FittedFold, FoldData, MemberConfig, fit_member
 
 
@@ -113,7 +112,11 @@ class _Run:
         self.length, self.hop = window_samples(self.recipe.audio, heard.view.n_samples)
         self.notes = list(self.clips.notes)
         if heard.n_failed:
-            self.notes.append(f"{heard.n_failed} of {len(heard.asked)} clips could not be read and were left out")
+            self.notes.append(
+                f"{heard.n_failed} of {len(heard.asked)} clips could not be read and were left out"
+            )
+        if balancing_weights(self.clips.targets[trainable(self.clips)]) is not None:
+            self.notes.append("classes are uneven beyond 2:1: the rare ones count for more in training")
 
     def say(self, text: str) -> None:
         self.experiment.monitor.say(text)
@@ -129,11 +132,12 @@ class _Run:
         # The cheapest member first: its score is the baseline that the user sees while the others train.
         for name, config in sorted(self.recipe.members.items(), key=lambda item: item[1].is_network):
             families[name], seconds[name] = self._fit_family(name, config)
-        bundle = self._bundle(families)
-        results = out_of_fold(families, self.clips, self.folds, test=self._test(bundle))
-        metrics = run_metrics(results, self.folds, seconds=seconds, seed=self.recipe.seed)
+        results = out_of_fold(families, self.clips, self.folds)
+        bundle = self._bundle(families, results)
+        test = self._test(bundle)
+        metrics = run_metrics(results, self.folds, test=test, seconds=seconds, seed=self.recipe.seed)
         metrics |= {"n_failed": self.heard.n_failed, "seconds": round(time.perf_counter() - started, 2)}
-        bundle = self._write(results, metrics, families, bundle)
+        bundle = self._write(results, test, metrics, families, bundle)
         if len(families) > 1:
             self.say(accuracy_line("together, out of fold", metrics))
         if "test" in metrics:
@@ -153,9 +157,7 @@ class _Run:
         self.say(f"{accuracy_line(f'{name}, out of fold', scores)}, {seconds:.0f} s")
         return fitted, seconds
 
-    def _fit_fold(
-        self, name: str, number: int, config: MemberConfig, fold: Fold
-    ) -> tuple[FittedFold, float]:
+    def _fit_fold(self, name: str, number: int, config: MemberConfig, fold: Fold) -> tuple[FittedFold, float]:
         """Trains on one fold, or reads back what an earlier start of this run has finished."""
         clips = self.clips
         data = FoldData(
@@ -207,14 +209,14 @@ class _Run:
             "clips": _digest(self.clips, self.heard.contents, fold),
         }
 
-    def _bundle(self, families: Families) -> Bundle:
-        """The fold models of every member, averaged."""
+    def _bundle(self, families: Families, results: Results) -> Bundle:
+        """The fold models of each member, averaged; the members pooled."""
         described = {}
-        for name, family in families.items():
+        for (name, family), weight in zip(families.items(), results.weights, strict=True):
             suffix = weights_suffix(self.recipe.members[name])
             described[name] = BundleMember(
                 config=self.recipe.members[name],
-                weight=1.0 / len(families),
+                weight=float(weight),
                 files=tuple(f"{name}-{i + 1}{suffix}" for i in range(len(family))),
                 temperatures=tuple(f.member.temperature for f in family),
             )
@@ -225,9 +227,11 @@ class _Run:
             window_samples=self.length,
             hop_samples=self.hop,
             resampler=self.recipe.audio.resampler,
+            limits=self.recipe.audio.limits,
             members=described,
         )
-        return Bundle(config, {name: [f.member for f in family] for name, family in families.items()})
+        fitted = {name: [f.member for f in family] for name, family in families.items()}
+        return Bundle(config, fitted, trained_on=[self.heard.contents[row] for row in trainable(self.clips)])
 
     def _test(self, bundle: Bundle) -> Predictions | None:
         """The whole model on the data's own test split, which no fold has touched."""
@@ -238,11 +242,17 @@ class _Run:
         return predictions_of(probs, self.clips, rows, split="test")
 
     def _write(
-        self, results: Results, metrics: dict[str, Any], families: Families, bundle: Bundle
+        self,
+        results: Results,
+        test: Predictions | None,
+        metrics: dict[str, Any],
+        families: Families,
+        bundle: Bundle,
     ) -> Bundle:
         return write_results(
             self.folder,
             results=results,
+            test=test,
             metrics=metrics,
             families=families,
             heard=self.heard,
@@ -268,9 +278,10 @@ def _valid_clips_train(clips: Clips) -> Clips:
 def _digest(clips: Clips, contents: Sequence[str], fold: Fold) -> str:
     """What a fold's result depends on in the data: which sounds, with which labels and groups, on which side."""
     digest = hashlib.sha256()
+    columns = [clips.table[name].tolist() for name in ("label", "group", "id", "start_s", "end_s")]
+    parts = list(zip(contents, *columns, strict=True))
     for side, rows in (("train", fold.train), ("test", fold.test)):
         digest.update(side.encode())
         for row in rows:
-            parts = (contents[row], clips.table["label"].iloc[row], clips.groups[row], clips.ids[row])
-            digest.update("\0".join(map(str, parts)).encode("utf-8", "surrogateescape"))
+            digest.update(("\0".join(map(str, parts[row])) + "\n").encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -53,7 +53,8 @@ def hear(clips: Clips, audio: AudioConfig, *, monitor: Monitor, store_root: Path
     Raises:
         DataError: none could.
     """
-    store = AudioStore(audio.rate_hz, root=store_root, quality=audio.resampler)
+    limits = audio.limits.decode_limits()
+    store = AudioStore(audio.rate_hz, root=store_root, limits=limits, quality=audio.resampler)
     segments = [Segment(path, start, end) for path, start, end in clips.segments()]
     outcomes = store.ensure(segments, progress=lambda n, total: monitor.progress("decoding", n, total))
     heard = [o for o in outcomes if o.accepted]

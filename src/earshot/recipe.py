@@ -11,8 +11,25 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from earshot.audio.decode import DecodeLimits
 from earshot.errors import ConfigError, complaint
 from earshot.training.members import MemberConfig
+
+
+class LimitsConfig(BaseModel):
+    """What one decoded sound may cost, checked on samples really decoded; see `DecodeLimits`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_seconds: float = Field(600.0, gt=0)
+    max_bytes: int = Field(256 * 2**20, gt=0, description="of float32 samples, all channels")
+    max_channels: int = Field(32, ge=1)
+    min_rate_hz: int = Field(1_000, ge=1)
+    max_rate_hz: int = Field(768_000, ge=1)
+
+    def decode_limits(self) -> DecodeLimits:
+        """The same as the decoder takes them."""
+        return DecodeLimits(**self.model_dump())
 
 
 class AudioConfig(BaseModel):
@@ -24,8 +41,9 @@ class AudioConfig(BaseModel):
     window_s: float | Literal["auto"] = Field(
         "auto", description="auto: the 90 % quantile of the clips' lengths, within 0.5 to 5 s"
     )
-    hop_s: float | None = Field(None, gt=0, description="between windows of a long clip; none: a window")
+    hop_s: float | None = Field(None, ge=0.01, description="between windows of a long clip; none: a window")
     resampler: Literal["HQ", "VHQ", "MQ", "LQ", "QQ"] = "HQ"
+    limits: LimitsConfig = LimitsConfig()
 
     @model_validator(mode="after")
     def _has_length(self) -> AudioConfig:
@@ -74,6 +92,9 @@ def load_recipe(source: str | Path | Mapping[str, Any], changes: Sequence[str] =
     if not changes:
         return recipe
     full = recipe.model_dump(mode="json")
+    for name, member in recipe.members.items():
+        if not member.is_network:  # settings that it never reads would make `epochs` ambiguous
+            del full["members"][name]["training"], full["members"][name]["augment"]
     for change in changes:
         _apply(full, change)
     return _validated(_without_none(full), "--set")
@@ -100,12 +121,24 @@ def _validated(values: Mapping[str, Any], where: str) -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "recipe"
+        field = _key(first["loc"], values) or "recipe"
         rule = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         if first["type"] == "extra_forbidden":
             rule = "a known key"
         fix = "The keys are listed in docs/recipes.md and in every run's experiment.toml."
         raise ConfigError(complaint(where, field, first["input"], rule, fix)) from error
+
+
+def _key(place: Sequence[str | int], values: Any) -> str:
+    """The dotted key of a fault; pydantic puts the `kind` of a table into the path, where no file has it."""
+    parts = []
+    for part, following in zip(place, [*place[1:], None], strict=True):
+        is_table = isinstance(values, Mapping)
+        if is_table and part not in values and following in values:
+            continue
+        parts.append(str(part))
+        values = values.get(part) if is_table else None
+    return ".".join(parts)
 
 
 def _apply(values: dict[str, Any], change: str) -> None:

@@ -16,6 +16,7 @@ from earshot.data.clips import Clips
 from earshot.data.splits import Fold
 from earshot.deploy.bundle import Bundle, card_scores, environment
 from earshot.deploy.card import model_card
+from earshot.evaluation.ensemble import fit_weights, nested_pool
 from earshot.evaluation.metrics import summarise
 from earshot.evaluation.predictions import Predictions, safe_frame
 from earshot.hearing import Heard
@@ -34,28 +35,40 @@ _HISTORY_COLUMNS = (
 
 @dataclass(frozen=True)
 class Results:
-    """Out-of-fold predictions of each member and of their plain mean, and those on the data's own test split."""
+    """Out-of-fold predictions of each member and of their pool, and the weights [M] that the model ships with."""
 
     members: Mapping[str, Predictions]
     together: Predictions
-    test: Predictions | None
+    weights: NDArray[np.float64]
 
 
-def out_of_fold(families: Families, clips: Clips, folds: Sequence[Fold], *, test: Predictions | None) -> Results:
-    """Joins the folds' held-out probabilities; the mean of the members fits nothing."""
+def out_of_fold(families: Families, clips: Clips, folds: Sequence[Fold]) -> Results:
+    """Joins the folds' held-out probabilities and pools the members.
+
+    Each fold is pooled with weights fitted on the other folds; the weights of the model are fitted on all of them.
+    """
     rows = np.concatenate([fold.test for fold in folds])
-    probs = {name: np.concatenate([f.probs for f in family]) for name, family in families.items()}
-    mean = np.mean(list(probs.values()), axis=0)
-    members = {name: predictions_of(p, clips, rows, split="oof") for name, p in probs.items()}
-    return Results(members, predictions_of(mean, clips, rows, split="oof"), test)
+    members = {
+        name: predictions_of(np.concatenate([f.probs for f in family]), clips, rows, split="oof")
+        for name, family in families.items()
+    }
+    together = nested_pool(list(members.values()), fold_positions(folds))
+    return Results(members, together, fit_weights(list(members.values())))
+
+
+def fold_positions(folds: Sequence[Fold]) -> list[NDArray[np.int64]]:
+    """Where each fold's clips stand in predictions that join the folds one after another."""
+    ends = np.cumsum([len(fold.test) for fold in folds])
+    return [np.arange(end - len(fold.test), end) for fold, end in zip(folds, ends, strict=True)]
 
 
 def predictions_of(probs: NDArray[Any], clips: Clips, rows: NDArray[np.int64], *, split: str) -> Predictions:
     """Probabilities [n, K] of some rows of the clips, with what is known of them."""
+    ids = clips.ids
     return Predictions(
         np.asarray(probs, dtype=np.float32),
         clips.classes,
-        clip_ids=tuple(clips.ids[row] for row in rows),
+        clip_ids=tuple(ids[row] for row in rows),
         targets=clips.targets[rows],
         split=split,
         groups=tuple(clips.groups[rows]),
@@ -64,7 +77,12 @@ def predictions_of(probs: NDArray[Any], clips: Clips, rows: NDArray[np.int64], *
 
 
 def run_metrics(
-    results: Results, folds: Sequence[Fold], *, seconds: Mapping[str, float], seed: int
+    results: Results,
+    folds: Sequence[Fold],
+    *,
+    test: Predictions | None,
+    seconds: Mapping[str, float],
+    seed: int,
 ) -> dict[str, Any]:
     """The scores of metrics.json; `seconds` are each member's, cheapest first: the first is the baseline."""
 
@@ -75,30 +93,36 @@ def run_metrics(
     metrics["classes"] = list(results.together.classes)
     metrics["folds"] = _fold_scores(results.together, folds)
     metrics["members"] = {
-        name: summary(p) | {"seconds": round(seconds[name], 2)} for name, p in results.members.items()
+        name: summary(p) | {"seconds": round(seconds[name], 2), "weight": round(float(weight), 4)}
+        for (name, p), weight in zip(results.members.items(), results.weights, strict=True)
     }
     metrics["baseline"] = next(iter(seconds))
-    metrics["protocol"] = f"{len(folds)} folds by group; no clip is scored by a model that heard its group"
+    metrics["protocol"] = (
+        f"{len(folds)} folds by group; no clip is scored by a model that heard its group, nor with weights fitted "
+        "on its fold"
+    )
     metrics["seed"] = seed
-    if results.test is not None:
-        metrics["test"] = summary(results.test)
+    if test is not None:
+        metrics["test"] = summary(test)
     return metrics
 
 
 def _fold_scores(together: Predictions, folds: Sequence[Fold]) -> list[dict[str, Any]]:
-    """Accuracy of each fold; its rows follow one another in `together`. With several labels a clip, all must agree."""
+    """Accuracy of each fold; rows of a fold follow one another. With several labels a clip, all must agree."""
     said, truth = together.probs, together.known_targets
     if together.multilabel:
         right = ((said >= 0.5) == (truth >= 0.5)).all(axis=1)
     else:
         right = said.argmax(axis=1) == truth.argmax(axis=1)
-    rows, start = [], 0
-    for fold in folds:
-        end = start + len(fold.test)
-        sizes = {"n_train": len(fold.train), "n_test": len(fold.test)}
-        rows.append({"name": fold.name, **sizes, "accuracy": float(right[start:end].mean())})
-        start = end
-    return rows
+    return [
+        {
+            "name": fold.name,
+            "n_train": len(fold.train),
+            "n_test": len(fold.test),
+            "accuracy": float(right[positions].mean()),
+        }
+        for fold, positions in zip(folds, fold_positions(folds), strict=True)
+    ]
 
 
 def accuracy_line(name: str, scores: Mapping[str, Any]) -> str:
@@ -124,8 +148,9 @@ def history_table(families: Families) -> pd.DataFrame:
 
 def clips_table(heard: Heard, clips: Clips, folds: Sequence[Fold]) -> pd.DataFrame:
     """Every clip that was asked for, with its group, the fold it is tested in, its status and the reason."""
-    tested_in = {clips.ids[row]: fold.name for fold in folds for row in fold.test}
-    group = dict(zip(clips.ids, clips.groups, strict=True))
+    ids = clips.ids
+    tested_in = {ids[row]: fold.name for fold in folds for row in fold.test}
+    group = dict(zip(ids, clips.groups, strict=True))
     table = heard.asked.table.copy()
     table["group"] = [group.get(i, old) for i, old in zip(heard.asked.ids, table["group"], strict=True)]
     table["tested_in"] = [tested_in.get(i, "") for i in heard.asked.ids]
@@ -138,6 +163,7 @@ def write_results(
     folder: RunFolder,
     *,
     results: Results,
+    test: Predictions | None,
     metrics: dict[str, Any],
     families: Families,
     heard: Heard,
@@ -149,7 +175,7 @@ def write_results(
     notes: Sequence[str],
 ) -> Bundle:
     """Writes predictions, history, model, metrics and report; returns the model with its card."""
-    tables = [p.to_frame().assign(split=p.split) for p in (results.together, results.test) if p is not None]
+    tables = [p.to_frame().assign(split=p.split) for p in (results.together, test) if p is not None]
     folder.write("predictions.csv", safe_frame(pd.concat(tables)).to_csv(index=False))
     history = history_table(families)
     folder.write("history.csv", history.to_csv(index=False))

@@ -41,12 +41,13 @@ class RunFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise EarshotError(
-                    f"{self.root}: another earshot is working in this run folder. Wait for it, or choose another -o."
+                    f"{self.root}: another earshot is working in this run folder. Wait for it, or choose "
+                    "another -o."
                 ) from error
             yield
 
     def claim(self, recipe_toml: str) -> None:
-        """Writes experiment.toml: a run folder belongs to one recipe, another one would mix its results with the old.
+        """Writes experiment.toml: a run folder belongs to one recipe, another would mix its results with the old.
 
         Raises:
             EarshotError: the folder holds a run with another recipe.
@@ -77,7 +78,9 @@ class FoldFile:
         identity: everything that the result depends on.
     """
 
-    def __init__(self, run: RunFolder, *, member: str, fold: str, config: MemberConfig, identity: Any) -> None:
+    def __init__(
+        self, run: RunFolder, *, member: str, fold: str, config: MemberConfig, identity: Any
+    ) -> None:
         self.folder = run.root / "folds" / f"{member}-{fold}"
         self.config = config
         self.identity = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Builders of sound files byte by byte: containers with true and false headers, and what libsndfile writes."""
+"""Builders of sound files byte by byte: containers with true and false headers, real encodings."""
 
 from __future__ import annotations
 

@@ -3,14 +3,15 @@
 Conventions
 -----------
 - Waveforms are float32 [B, T]; spectrograms are [B, M, F] (bands, frames), in dB.
-- Each function changes every row by its own random amount, drawn from `rng` (a CPU `torch.Generator`), and returns
-  a new tensor on the device of its input. The same generator state gives the same result on any number of threads.
+- Every row is changed by its own random amount, drawn from `rng` (a CPU `torch.Generator`); results are new
+  tensors on the device of the input. The same generator state gives the same result on any number of threads.
 - Targets are float32 [B, K]; mixing makes them soft.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -44,90 +45,92 @@ def _uniform(n: int, low: float, high: float, rng: Generator) -> Tensor:
     return torch.rand(n, generator=rng) * (high - low) + low
 
 
-def _blend(
-    waveforms: Tensor,
-    own: list[float],
-    *,
-    steps: list[int] | None = None,
-    partners: list[int] | None = None,
-    other: list[float] | None = None,
-) -> Tensor:
-    """own[i] * row i + other[i] * row partners[i], each row rotated by its own steps. Shape: [B, T] -> [B, T].
+def augment_waveforms(
+    waveforms: Tensor, targets: Tensor, config: AugmentConfig, *, rng: Generator
+) -> tuple[Tensor, Tensor]:
+    """The waveform half of the recipe: speed, circular shift, polarity, mixing, gain, noise, in this order.
 
-    Shift, polarity, mixing and gain are one pass: each temporary of a batch of 5 s clips costs as much in page
-    faults as the arithmetic.
+    Shape: [B, T], [B, K] -> [B, T], [B, K].
+    """
+    if config.speed_octaves > 0:
+        waveforms = change_speed(waveforms, octaves=config.speed_octaves, rng=rng)
+    n, n_samples = waveforms.shape
+    steps = torch.randint(n_samples if config.shift else 1, (n,), generator=rng)
+    signs = 1.0 - 2.0 * torch.randint(2 if config.polarity else 1, (n,), generator=rng)
+    mixing = draw_mixing(_levels(waveforms).cpu(), rng=rng, probability=config.mix_probability)
+    gain = 10.0 ** (_uniform(n, -config.gain_db, config.gain_db, rng) / 20.0)
+    blended = _blend(
+        waveforms,
+        steps=steps.tolist(),
+        own=(gain * signs * mixing.own).tolist(),
+        partners=mixing.partners.tolist(),
+        other=(gain * signs[mixing.partners] * mixing.other).tolist(),
+    )
+    if config.noise_probability > 0:
+        add_noise_(blended, snr_db=config.noise_snr_db, rng=rng, probability=config.noise_probability)
+    share, partners = mixing.share.to(targets)[:, None], mixing.partners.to(targets.device)
+    return blended, share * targets + (1.0 - share) * targets[partners]
+
+
+def _blend(
+    waveforms: Tensor, *, steps: list[int], own: list[float], partners: list[int], other: list[float]
+) -> Tensor:
+    """own[i] * row i + other[i] * row partners[i], each row rotated by its steps. Shape: [B, T] -> [B, T].
+
+    One pass for shift, polarity, mixing and gain: every temporary of a batch of 5 s clips costs more in page
+    faults than in arithmetic; one after the other they took ten times as long.
     """
     blended = torch.empty_like(waveforms)
     n_samples = waveforms.shape[1]
 
     def one(i: int) -> None:
-        out = blended[i]
-        step = steps[i] if steps else 0
-        torch.mul(waveforms[i, n_samples - step :], own[i], out=out[:step])
-        torch.mul(waveforms[i, : n_samples - step], own[i], out=out[step:])
-        if partners and other and other[i]:
-            row, step = waveforms[partners[i]], steps[partners[i]] if steps else 0
-            out[:step].add_(row[n_samples - step :], alpha=other[i])
-            out[step:].add_(row[: n_samples - step], alpha=other[i])
+        out, split = blended[i], n_samples - steps[i]
+        torch.mul(waveforms[i, split:], own[i], out=out[: steps[i]])
+        torch.mul(waveforms[i, :split], own[i], out=out[steps[i] :])
+        if other[i]:
+            partner, step = waveforms[partners[i]], steps[partners[i]]
+            out[:step].add_(partner[n_samples - step :], alpha=other[i])
+            out[step:].add_(partner[: n_samples - step], alpha=other[i])
 
     over_rows(one, len(waveforms))
     return blended
 
 
-def _draw_steps(waveforms: Tensor, rng: Generator) -> list[int]:
-    return torch.randint(waveforms.shape[1], (len(waveforms),), generator=rng).tolist()
+@dataclass(frozen=True)
+class Mixing:
+    """Weight of each row and of its partner, which row that is, and the first row's share of the target.
 
-
-def circular_shift(waveforms: Tensor, *, rng: Generator) -> Tensor:
-    """Rotates each row by a random number of samples. Shape: [B, T] -> [B, T]."""
-    return _blend(waveforms, [1.0] * len(waveforms), steps=_draw_steps(waveforms, rng))
-
-
-def _draw_gain(n: int, gain_db: float, rng: Generator) -> Tensor:
-    return 10.0 ** (_uniform(n, -gain_db, gain_db, rng) / 20.0)
-
-
-def random_gain(waveforms: Tensor, *, gain_db: float, rng: Generator) -> Tensor:
-    """Scales each row by U(-gain_db, gain_db) dB. Shape: [B, T] -> [B, T]."""
-    return _blend(waveforms, _draw_gain(len(waveforms), gain_db, rng).tolist())
-
-
-def _draw_signs(n: int, rng: Generator) -> Tensor:
-    return 1.0 - 2.0 * torch.randint(2, (n,), generator=rng)
-
-
-def random_polarity(waveforms: Tensor, *, rng: Generator) -> Tensor:
-    """Flips the sign of each row with probability 1/2. Shape: [B, T] -> [B, T]."""
-    return _blend(waveforms, _draw_signs(len(waveforms), rng).tolist())
-
-
-def add_noise(
-    waveforms: Tensor, *, snr_db: tuple[float, float], rng: Generator, probability: float = 1.0
-) -> Tensor:
-    """Adds white noise at U(*snr_db) dB below each row's own power. Shape: [B, T] -> [B, T].
-
-    A silent row stays silent: there is no signal for the ratio to refer to.
+    Shape: all [B].
     """
-    noisy = waveforms.clone()
-    _add_noise_in_place(noisy, snr_db=snr_db, rng=rng, probability=probability)
-    return noisy
+
+    own: Tensor
+    other: Tensor
+    partners: Tensor
+    share: Tensor
 
 
-def _add_noise_in_place(
-    waveforms: Tensor, *, snr_db: tuple[float, float], rng: Generator, probability: float
-) -> None:
-    n = len(waveforms)
-    chosen = torch.nonzero(torch.rand(n, generator=rng) < probability)[:, 0].tolist()
-    share = (10.0 ** (-_uniform(n, *snr_db, rng) / 20.0)).tolist()
-    seeds = torch.randint(2**62, (n,), generator=rng).tolist()  # a generator a row: rows may run on any thread
-    level = _levels(waveforms)
+def draw_mixing(levels: Tensor, *, rng: Generator, probability: float = 1.0) -> Mixing:
+    """Between-class learning: mixes each row with another of the batch, and their targets alike.
 
-    def one(k: int) -> None:
-        i = chosen[k]
-        noise = torch.randn(waveforms.shape[1], generator=torch.Generator().manual_seed(seeds[i]))
-        waveforms[i].addcmul_(noise.to(waveforms), level[i], value=share[i])
+    For a ratio t ~ U(0, 1), the weight p of the first row is chosen so that it is *heard* at ratio t whatever
+    the root-mean-square `levels` g [B] of the two: p = 1 / (1 + g1 / g2 * (1 - t) / t); dividing by
+    sqrt(p^2 + (1 - p)^2) keeps the energy. Rows that are not mixed have weights 1 and 0.
 
-    over_rows(one, len(chosen))
+    Source: Tokozume, Ushiku, Harada, "Learning from between-class examples", 2018, equations 2 and 3.
+    """
+    n = len(levels)
+    partners = torch.randperm(n, generator=rng)
+    chosen = torch.rand(n, generator=rng) < probability
+    share = _uniform(n, 0.0, 1.0, rng).clamp(1e-3, 1 - 1e-3)
+    heard = levels + 1e-6
+    p = 1.0 / (1.0 + heard / heard[partners] * (1.0 - share) / share)
+    energy = (p.square() + (1.0 - p).square()).sqrt()
+    return Mixing(
+        own=torch.where(chosen, p / energy, 1.0),
+        other=torch.where(chosen, (1.0 - p) / energy, 0.0),
+        partners=partners,
+        share=torch.where(chosen, share, 1.0),
+    )
 
 
 def _levels(waveforms: Tensor) -> Tensor:
@@ -135,10 +138,33 @@ def _levels(waveforms: Tensor) -> Tensor:
     return torch.linalg.vector_norm(waveforms, dim=1) / math.sqrt(waveforms.shape[1])
 
 
-def change_speed(waveforms: Tensor, *, octaves: float, rng: Generator) -> Tensor:
-    """Plays each row faster or slower by 2**U(-octaves, octaves), pitch and tempo together, by linear resampling.
+def add_noise_(
+    waveforms: Tensor, *, snr_db: tuple[float, float], rng: Generator, probability: float = 1.0
+) -> None:
+    """Adds white noise at U(*snr_db) dB below each row's own power, in place. Shape: [B, T].
 
-    The result keeps its length: a faster row starts again from its beginning. Shape: [B, T] -> [B, T].
+    A silent row stays silent: there is no signal for the ratio to refer to.
+    """
+    n, n_samples = waveforms.shape
+    chosen = torch.nonzero(torch.rand(n, generator=rng) < probability)[:, 0].tolist()
+    share = (10.0 ** (-_uniform(n, *snr_db, rng) / 20.0)).tolist()
+    seeds = torch.randint(2**62, (n,), generator=rng).tolist()  # a stream a row: rows run on any thread
+    levels = _levels(waveforms)
+
+    def one(k: int) -> None:
+        i = chosen[k]
+        noise = torch.randn(n_samples, generator=torch.Generator().manual_seed(seeds[i]))
+        waveforms[i].addcmul_(noise.to(waveforms), levels[i], value=share[i])
+
+    over_rows(one, len(chosen))
+
+
+def change_speed(waveforms: Tensor, *, octaves: float, rng: Generator) -> Tensor:
+    """Plays each row faster or slower by 2**U(-octaves, octaves), pitch and tempo together.
+
+    Resampling is linear. The result keeps its length: a faster row starts again from its beginning.
+
+    Shape: [B, T] -> [B, T].
     Source: the time-scale step of EnvNet-v2 (Tokozume et al., 2018), whose 1.25**U(-1, 1) is octaves = 0.32.
     """
     length = waveforms.shape[1]
@@ -155,49 +181,13 @@ def change_speed(waveforms: Tensor, *, octaves: float, rng: Generator) -> Tensor
     return changed
 
 
-def mix_pairs(
-    waveforms: Tensor, targets: Tensor, *, rng: Generator, probability: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """Between-class learning: mixes each row with another of the batch and mixes their targets alike.
-
-    For a ratio t ~ U(0, 1), the weight p of the first row is chosen so that it is *heard* at ratio t whatever the
-    levels of the two: p = 1 / (1 + g1 / g2 * (1 - t) / t) with root-mean-square levels g; dividing by
-    sqrt(p^2 + (1 - p)^2) keeps the energy. Rows that are not mixed pass unchanged.
-
-    Shape: [B, T], [B, K] -> [B, T], [B, K].
-    Source: Tokozume, Ushiku, Harada, "Learning from between-class examples", 2018, equations 2 and 3.
-    """
-    own, other, partners, share = _draw_mixing(_levels(waveforms).cpu(), rng=rng, probability=probability)
-    mixed = _blend(waveforms, own.tolist(), partners=partners.tolist(), other=other.tolist())
-    return mixed, _mix_targets(targets, partners, share)
-
-
-def _draw_mixing(
-    levels: Tensor, *, rng: Generator, probability: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Weight of each row, weight of its partner, which row that is, and the row's share of the target; all [B]."""
-    n = len(levels)
-    partners = torch.randperm(n, generator=rng)
-    chosen = torch.rand(n, generator=rng) < probability
-    share = _uniform(n, 0.0, 1.0, rng).clamp(1e-3, 1 - 1e-3)
-    heard = levels + 1e-6
-    p = 1.0 / (1.0 + heard / heard[partners] * (1.0 - share) / share)
-    energy = (p.square() + (1.0 - p).square()).sqrt()
-    own = torch.where(chosen, p / energy, 1.0)
-    other = torch.where(chosen, (1.0 - p) / energy, 0.0)
-    return own, other, partners, torch.where(chosen, share, 1.0)
-
-
-def _mix_targets(targets: Tensor, partners: Tensor, share: Tensor) -> Tensor:
-    weight = share.to(targets)[:, None]
-    return weight * targets + (1.0 - weight) * targets[partners.to(targets.device)]
-
-
 def random_resize(spectrograms: Tensor, *, time: float, frequency: float, rng: Generator) -> Tensor:
-    """Stretches each spectrogram by up to 1 +- time about its centre and 1 +- frequency above its lowest band.
+    """Stretches spectrograms by up to 1 +- time about the centre and 1 +- frequency above the lowest band.
 
     Stretching the bands moves pitch and formants together along the mel axis. What is vacated mirrors its
-    neighbourhood, so that no artificial silence marks a stretched clip. Shape: [B, M, F] -> [B, M, F].
+    neighbourhood, so that no artificial silence marks a stretched clip.
+
+    Shape: [B, M, F] -> [B, M, F].
     """
     n, n_bands, n_frames = spectrograms.shape
     along_time = 1.0 / (1.0 + _uniform(n, -time, time, rng))
@@ -210,7 +200,7 @@ def random_resize(spectrograms: Tensor, *, time: float, frequency: float, rng: G
 
 
 def _read_between(spectrograms: Tensor, positions: Tensor, *, dim: int) -> Tensor:
-    """Values at fractional positions along an axis, mirrored at its ends. Shape: [B, M, F], [B, n] -> like input."""
+    """Values at fractional positions [B, size] along an axis of [B, M, F], mirrored at its ends."""
     size = spectrograms.shape[dim]
     wrapped = (positions + 0.5).remainder(2.0 * size)
     inside = (torch.minimum(wrapped, 2.0 * size - wrapped) - 0.5).clamp(0.0, size - 1.0)
@@ -224,12 +214,12 @@ def _read_between(spectrograms: Tensor, positions: Tensor, *, dim: int) -> Tenso
     return before.lerp_(after, fraction.view(shape).expand_as(spectrograms))
 
 
-def mask_bands(
-    spectrograms: Tensor, *, dim: int, n_masks: int, max_share: float, rng: Generator
-) -> Tensor:
+def mask_bands(spectrograms: Tensor, *, dim: int, n_masks: int, max_share: float, rng: Generator) -> Tensor:
     """SpecAugment: replaces `n_masks` random stretches along `dim` by the mean of the spectrogram.
 
-    Each stretch covers U(0, max_share) of the axis (dim 1: bands, dim 2: frames). Shape: [B, M, F] -> [B, M, F].
+    Each stretch covers U(0, max_share) of the axis (dim 1: bands, dim 2: frames).
+
+    Shape: [B, M, F] -> [B, M, F].
     Source: Park et al., "SpecAugment", 2019.
     """
     n, size = len(spectrograms), spectrograms.shape[dim]
@@ -240,33 +230,6 @@ def mask_bands(
     hidden = inside.any(dim=1).to(spectrograms.device)
     hidden = hidden[:, :, None] if dim == 1 else hidden[:, None, :]
     return torch.where(hidden, spectrograms.mean(dim=(1, 2), keepdim=True), spectrograms)
-
-
-def augment_waveforms(
-    waveforms: Tensor, targets: Tensor, config: AugmentConfig, *, rng: Generator
-) -> tuple[Tensor, Tensor]:
-    """The waveform half of the recipe. Shape: [B, T], [B, K] -> [B, T], [B, K]."""
-    if config.speed_octaves > 0:
-        waveforms = change_speed(waveforms, octaves=config.speed_octaves, rng=rng)
-    n = len(waveforms)
-    steps = _draw_steps(waveforms, rng) if config.shift else None
-    signs = _draw_signs(n, rng) if config.polarity else torch.ones(n)
-    own, other, partners, share = _draw_mixing(
-        _levels(waveforms).cpu(), rng=rng, probability=config.mix_probability
-    )
-    gain = _draw_gain(n, config.gain_db, rng)
-    blended = _blend(
-        waveforms,
-        (gain * signs * own).tolist(),
-        steps=steps,
-        partners=partners.tolist(),
-        other=(gain * signs[partners] * other).tolist(),
-    )
-    if config.noise_probability > 0:
-        _add_noise_in_place(
-            blended, snr_db=config.noise_snr_db, rng=rng, probability=config.noise_probability
-        )
-    return blended, _mix_targets(targets, partners, share)
 
 
 def augment_spectrograms(spectrograms: Tensor, config: AugmentConfig, *, rng: Generator) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 
 from earshot.audio.reasons import failure
-from earshot.audio.wav import RepairedWav, Wav, WavError, examine
+from earshot.audio.wav import Spliced, Wav, WavError, examine, repaired
 from earshot.errors import DecodeError
 
 _BLOCK_VALUES = 2**18  # 1 MiB of float32 a block, all channels: 6 s of 44.1 kHz
@@ -28,7 +28,8 @@ _NO_FRAMES = 2**63 - 1  # libsndfile's length of a stream that states none
 _MAX_FLAC_FRAMES_PER_BYTE = 2**13  # a FLAC frame of at least 8 bytes holds at most 2^16 - 1 samples
 _OPEN_ERRORS = {1: "not_audio", 24: "bad_rate", 32: "unreadable", 33: "too_many_channels"}
 _LOG_LENGTH = re.compile(r"^Length : (\d+)", re.MULTILINE)
-_LOG_SHORTER = re.compile(r"(?im)^ *(?:SSND|data|Data Size)\s*:\s*(\d+) \(should be (\d+)\)")
+_LOG_SHORTER = re.compile(r"(?im)^ *(?:SSND|FORM|riff|data|Data Size)\s*:\s*(\d+) \(should be (\d+)\)")
+_MAX_PAD = 8  # bytes; chunks are padded to 2 or 8, and not every writer does
 _TELLTALE_FORMATS = {"AIFF", "AU", "CAF", "OGG", "W64"}
 
 
@@ -78,11 +79,10 @@ def _contained(
     if wav is not None:
         _check_shape(wav.channels, wav.rate_hz, where, limits)
         if wav.needs_repair:
-            return cast(IO[bytes], RepairedWav(stream, wav)), wav
-    if isinstance(handle, int):
-        os.lseek(handle, 0, os.SEEK_SET)  # the stream's own seek(0) may stay within its buffer
-    else:
-        stream.seek(0)
+            return cast(IO[bytes], repaired(stream, wav)), wav
+    if not isinstance(handle, int):
+        return cast(IO[bytes], Spliced(stream, n_bytes=stream.seek(0, os.SEEK_END))), wav
+    os.lseek(handle, 0, os.SEEK_SET)  # the stream's own seek(0) may stay within its buffer
     return handle, wav
 
 
@@ -161,7 +161,7 @@ class Reader:
     def _broken_off(self) -> bool:
         """libsndfile's log is the only place where these containers tell that their end is missing."""
         log = self._sound.extra_info if self._sound.format in _TELLTALE_FORMATS else ""
-        shorter = any(int(a) > int(b) for a, b in _LOG_SHORTER.findall(log))
+        shorter = any(int(a) > int(b) + _MAX_PAD for a, b in _LOG_SHORTER.findall(log))
         return shorter or "Last page lacks an end-of-stream bit" in log
 
     def _skip_to(self, start: int) -> None:
@@ -175,16 +175,17 @@ class Reader:
             pass
 
     def _read(self, n_frames: int) -> np.ndarray:
-        """Up to `n_frames` as float32 [T, C]; none at the end or where a decoder gives up."""
+        """Up to `n_frames` as float32 [T, C]; fewer at the end, or where a decoder gives up."""
         n_stated = self._sound.frames - self._position
         n_frames = min(n_frames, max(n_stated, _PROBE_FRAMES))
+        block = np.empty((n_frames, self._sound.channels), np.float32)
         try:
-            block: np.ndarray = self._sound.read(n_frames, dtype="float32", always_2d=True)
+            block = self._sound.read(out=block)
         except soundfile.LibsndfileError as error:
-            if self._position == 0:
+            block = block[: max(0, self._sound.tell() - self._position)]  # what came before the damage
+            if self._position + len(block) == 0:
                 text = error.error_string
                 raise failure("unreadable", self._where, "data", text, "data that decode") from error
-            block = np.zeros((0, self._sound.channels), np.float32)
         self._position += len(block)
         self._ended = len(block) < n_frames
         return block

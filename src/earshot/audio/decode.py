@@ -160,9 +160,11 @@ def _resampled(reader: Reader, range_s: tuple[float, float | None], rate_hz: int
 
 
 def _through(stream: soxr.ResampleStream, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    held = next(blocks)
     for block in blocks:
-        yield stream.resample_chunk(np.ascontiguousarray(block))
-    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        yield stream.resample_chunk(np.ascontiguousarray(held))
+        held = block
+    yield stream.resample_chunk(np.ascontiguousarray(held), last=True)
 
 
 def _joined(samples: np.ndarray, piece: np.ndarray) -> np.ndarray:

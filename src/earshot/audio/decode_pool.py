@@ -55,11 +55,11 @@ class DecodePool:
     """Keeps up to `n_workers` processes; they stay for the next run until `close`."""
 
     def __init__(self, folder: Path, options: WorkerOptions, *, n_workers: int) -> None:
-        self._folder, self._options, self._n_workers = folder, options, n_workers
+        self.folder, self._options, self._n_workers = folder, options, n_workers
         self._workers: set[WorkerProcess] = set()
         self._idle: list[WorkerProcess] = []
         self._lock = threading.Lock()
-        self._stopping = False
+        self.stopping = False
 
     def run(
         self,
@@ -79,7 +79,7 @@ class DecodePool:
             self._n_workers, -(-len(jobs) // 4)
         )  # a process costs as much as some forty short files
         threads = [threading.Thread(target=run.work, daemon=True) for _ in range(n_threads)]
-        self._stopping = False
+        self.stopping = False
         for thread in threads:
             thread.start()
         try:
@@ -96,7 +96,7 @@ class DecodePool:
 
     def close(self) -> None:
         """Kills the workers, also in the middle of a file."""
-        self._stopping = True
+        self.stopping = True
         with self._lock:
             workers, self._workers, self._idle = self._workers, set(), []
         for worker in workers:
@@ -110,9 +110,9 @@ class DecodePool:
                 return self._idle.pop()
         worker = WorkerProcess(self._options)
         with self._lock:
-            if not self._stopping:
+            if not self.stopping:
                 self._workers.add(worker)
-        if self._stopping:
+        if self.stopping:
             worker.kill()
         else:
             worker.greet()
@@ -127,14 +127,6 @@ class DecodePool:
         if not alive:
             worker.kill()
             worker.bury()
-
-    @property
-    def folder(self) -> Path:
-        return self._folder
-
-    @property
-    def stopping(self) -> bool:
-        return self._stopping
 
     def _kill_overdue(self) -> None:
         with self._lock:
@@ -190,6 +182,8 @@ class _Run:
         except BaseException as error:
             self._results.put(error)
         finally:
+            with contextlib.suppress(OSError):  # the threads' last shards go to disk side by side;
+                writer.seal()  # what fails here fails again, and is reported, where it is committed
             self._results.put(writer)
             self._results.put(None)
 

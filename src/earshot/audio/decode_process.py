@@ -86,7 +86,7 @@ class WorkerProcess:
         self._process.kill()
 
     def bury(self) -> None:
-        """Waits for a killed process, so that nothing writes to its shard any more, and lets go of its pipes."""
+        """Waits for a killed process, which then cannot write any more, and lets go of its pipes."""
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:

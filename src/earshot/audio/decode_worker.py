@@ -27,6 +27,7 @@ from earshot.errors import DecodeError
 FULL_SCALE = (
     32_768  # int16 = round(sample * 2^15), saturated: 16-bit sources at the store's rate survive exactly
 )
+_NAMELESS = "<stream>"  # what `decode` calls a descriptor
 _BLOCK = 2**18  # samples converted at a time
 _READ_BYTES = 2**20
 _UNSETTLED_NS = 100_000_000  # a file younger than this may change again without a visible change of its times
@@ -124,11 +125,13 @@ def _decoded(fd: int, request: dict[str, Any], options: WorkerOptions) -> dict[s
         sound = decode(fd, rate_hz=options.rate_hz, limits=options.limits, quality=options.quality, **range_s)
         crc = _write(sound.samples, request["shard"], request["offset"])
     except DecodeError as error:
-        return _refused(error, "sound")
+        return _refused(error, _NAMELESS)
     except MemoryError:
         return _refused(failure("no_memory", "", "memory needed", "more", "what a worker may have"), "")
     except OSError as error:
         return {"fatal": f"{request['shard']}: {error.strerror}"}
+    except Exception as error:  # a fault of ours or of a library: this sound is lost, the run goes on
+        return _refused(failure("crashed", "", "decoder", repr(error), "no exception"), "")
     return {
         "status": "warning" if sound.warnings else "ok",
         "reason": ";".join(sound.warnings),
@@ -148,8 +151,8 @@ def _write(samples: np.ndarray, shard: str, offset: int) -> int:
         os.lseek(fd, offset, os.SEEK_SET)
         for i in range(0, len(samples), _BLOCK):
             scaled = samples[i : i + _BLOCK] * np.float32(FULL_SCALE)
-            np.minimum(np.rint(scaled, out=scaled), FULL_SCALE - 1, out=scaled)
-            data = memoryview(scaled.astype("<i2")).cast("B")
+            np.minimum(np.rint(scaled, out=scaled), np.float32(FULL_SCALE - 1), out=scaled)
+            data = memoryview(scaled.astype("<i2").tobytes())
             crc = zlib.crc32(data, crc)
             while data:
                 data = data[os.write(fd, data) :]

@@ -1,7 +1,7 @@
 """The store's index: which file has which content, and where the decoded samples of a content lie.
 
 One SQLite file, shared by any number of processes. Every row carries a checksum of itself, so that a damaged
-page is never believed: such rows count as absent, and a damaged file is set aside and begun anew. Losing the
+page is never believed: such rows count as absent, and a damaged file is discarded and begun anew. Losing the
 index costs decoding again, nothing else.
 """
 
@@ -11,7 +11,6 @@ import contextlib
 import os
 import sqlite3
 import threading
-import uuid
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -104,6 +103,10 @@ class Index:
         rows = self._select("SELECT * FROM shards WHERE name IN", list(names))
         return {name: _numbers(stat) for name, stat, crc in rows if crc == _crc(name, stat)}
 
+    def shards_in_use(self) -> set[str]:
+        rows = self._guarded(partial(_fetch, query="SELECT DISTINCT shard FROM sounds", values=()))
+        return {name for (name,) in rows}
+
     def add(
         self,
         entries: Sequence[Entry],
@@ -140,7 +143,7 @@ class Index:
         return rows
 
     def _guarded(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Runs one transaction; a damaged file is set aside once and the action repeated on a new one."""
+        """Runs one transaction; a damaged file is discarded once and the action repeated on a new one."""
         with self._lock:
             try:
                 return self._transact(action)
@@ -149,7 +152,7 @@ class Index:
                 name = getattr(error, "sqlite_errorname", "")
                 if any(name.startswith(code) for code in _NOT_DAMAGE):
                     raise self._unusable(error) from error
-                self._set_aside()
+                self._discard()
             try:
                 return self._transact(action)
             except sqlite3.DatabaseError as error:
@@ -158,6 +161,8 @@ class Index:
     def _transact(self, action: Callable[[sqlite3.Connection], Result]) -> Result:
         if self._connection is None:
             self._connection = sqlite3.connect(self._path, timeout=_WAIT_S, check_same_thread=False)
+            # Rows check themselves and shards are synced, so a power cut may cost the index, never the truth
+            self._connection.execute("PRAGMA synchronous = OFF")
             tables = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             if len(tables.fetchall()) < _N_TABLES:
                 self._connection.executescript(_SCHEMA)
@@ -170,11 +175,9 @@ class Index:
                 self._connection.close()
             self._connection = None
 
-    def _set_aside(self) -> None:
+    def _discard(self) -> None:
         for suffix in ("-journal", ""):
-            damaged = self._path.with_name(self._path.name + suffix)
-            with contextlib.suppress(FileNotFoundError):
-                damaged.replace(damaged.with_name(f"damaged-{uuid.uuid4().hex[:8]}{suffix}"))
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
 
     def _unusable(self, error: Exception) -> EarshotError:
         fix = "Free some space, mend its permissions, or set EARSHOT_CACHE to another folder."

@@ -21,6 +21,8 @@ _FULL_BYTES = 192 * 2**20  # a shard stays below 256 MiB unless a single sound i
 _FULL_SOUNDS = 250  # two workers: at most 500 decoded files are lost to a kill
 _FULL_AGE_S = 20.0
 _HOST = socket.gethostname().replace("-", "_").replace(os.sep, "_")
+_ORPHAN_AGE_S = 86_400.0
+_TICK_S = 0.02  # kernels stamp files with a clock that ticks every 1 to 10 ms
 _READ_BYTES = 2**20
 
 
@@ -33,6 +35,7 @@ class ShardWriter:
         self.n_bytes = 0
         self.entries: list[Entry] = []
         self.files: list[tuple[str, StatKey, str]] = []
+        self._sealed: StatKey | None = None
         self._born_s = time.monotonic()
 
     def accept(self, entry: Entry) -> None:
@@ -48,10 +51,15 @@ class ShardWriter:
         )
 
     def seal(self) -> StatKey | None:
-        """Makes the shard durable under its final name; its stat key, None if there were no samples."""
+        """Makes the shard durable under its final name, once; its stat key, None if there were no samples."""
         if self.n_bytes == 0:
             self.part.unlink(missing_ok=True)
             return None
+        if self._sealed is None:
+            self._sealed = self._finish()
+        return self._sealed
+
+    def _finish(self) -> StatKey:
         fd = os.open(self.part, os.O_RDWR)
         try:
             os.ftruncate(fd, self.n_bytes)
@@ -61,7 +69,15 @@ class ShardWriter:
         final = self.part.with_name(self.name)
         self.part.replace(final)
         _sync_folder(final.parent)
-        return stat_key(final.stat())
+        return _quiet_stat(final)
+
+
+def _quiet_stat(path: Path) -> StatKey:
+    """The stat key, once the clock of the file system has moved on: a later change cannot bear the same times."""
+    status = path.stat()
+    if 0 <= time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _TICK_S * 1e9:
+        time.sleep(_TICK_S)
+    return stat_key(path.stat())
 
 
 def _sync_folder(folder: Path) -> None:
@@ -81,6 +97,14 @@ def remove_abandoned(folder: Path) -> None:
             part.unlink(missing_ok=True)
 
 
+def remove_orphans(folder: Path, in_use: set[str]) -> None:
+    """Deletes shards that no entry leads to any more, unless they are so young that somebody may read them."""
+    for shard in folder.glob("*.i16"):
+        with contextlib.suppress(FileNotFoundError):
+            if shard.name not in in_use and time.time() - shard.stat().st_mtime > _ORPHAN_AGE_S:
+                shard.unlink()
+
+
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -98,15 +122,16 @@ def intact(entries: dict[str, Entry], index: Index, folder: Path) -> dict[str, E
     compared with its checksums once; what is damaged is forgotten and will be decoded again.
     """
     names = {entry.shard for entry in entries.values()} - {""}
-    trusted = index.shards(names)
+    trusted = index.shards(names) if names else {}
     bad: set[str] = set()
     for name in names:
         try:
-            stat = stat_key((folder / name).stat())
+            stat = _quiet_stat(folder / name)
         except OSError:
             stat = ()
         if not stat or trusted.get(name) != stat:
-            broken = _damaged(folder / name, index.entries_in(name))
+            known = {entry for entry in entries.values() if entry.shard == name}
+            broken = _damaged(folder / name, known.union(index.entries_in(name)))
             index.forget(broken)
             index.add([], shard=(name, stat))
             bad |= {entry.key for entry in broken}

@@ -23,7 +23,7 @@ from earshot.audio.decode_pool import Catalogue, DecodePool, Job, Range
 from earshot.audio.decode_worker import WorkerOptions
 from earshot.audio.index import Entry, Index, StatKey, stat_key
 from earshot.audio.reasons import printable
-from earshot.audio.shards import ShardWriter, intact, remove_abandoned
+from earshot.audio.shards import ShardWriter, intact, remove_abandoned, remove_orphans
 from earshot.audio.view import AudioView
 from earshot.errors import EarshotError, complaint
 
@@ -187,7 +187,9 @@ class _Work:
 
         jobs = [Job(path, ranges) for path, ranges in missing.items()]
         catalogue = Catalogue(self._key_of, self._lookup)
-        pool.run(jobs, catalogue, on_job=take, on_shard=self._commit)
+        if jobs:
+            pool.run(jobs, catalogue, on_job=take, on_shard=self._commit)
+            remove_orphans(self._folder, self._index.shards_in_use())
 
     def outcome(self, item: Segment) -> Outcome:
         path, wanted = _place(item)

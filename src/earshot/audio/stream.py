@@ -1,12 +1,11 @@
 """Decoded sounds in order, for work that passes over each once: nothing stays on disk, memory holds one sound.
 
-Sounds go through the same worker processes and the same 16-bit samples as in training, a share of the files at a time
-in a temporary store.
+Sounds go through the same worker processes and the same 16-bit samples as in training, a share of the files at
+a time in a temporary store.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -55,6 +54,6 @@ def _shares(segments: Sequence[Segment]) -> Iterator[Sequence[Segment]]:
 
 def _size_of(path: str) -> int:
     try:
-        return os.stat(path).st_size
+        return Path(path).stat().st_size
     except OSError:
         return 0

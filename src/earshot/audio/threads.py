@@ -9,29 +9,34 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import torch
 
 
 @functools.cache
 def _pool(n_threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(
+    pool = ThreadPoolExecutor(
         n_threads, thread_name_prefix="earshot", initializer=torch.set_num_threads, initargs=(1,)
     )
+    # Setting it in a thread also sets it for every thread that starts later: start all, then set it back.
+    list(pool.map(lambda barrier: barrier.wait(), [Barrier(n_threads)] * n_threads))
+    torch.set_num_threads(n_threads)
+    return pool
 
 
 def over_rows(work: Callable[[int], None], n_rows: int) -> None:
-    """Calls `work(i)` for each row i, on as many threads as torch uses; no gradients; re-raises the first error."""
+    """Calls `work(i)` for each row on as many threads as torch uses, without gradients; re-raises errors."""
     n_threads = torch.get_num_threads()
-    if n_threads == 1 or n_rows == 1:
-        for i in range(n_rows):
-            work(i)
-        return
     inference = torch.is_inference_mode_enabled()
-    list(_pool(n_threads).map(lambda row: _without_gradients(work, row, inference), range(n_rows)))
 
+    def one(row: int) -> None:
+        # These modes belong to a thread: carry the caller's over. Leaving inference mode turns gradients on.
+        with torch.inference_mode(inference), torch.no_grad():
+            work(row)
 
-def _without_gradients(work: Callable[[int], None], row: int, inference: bool) -> None:
-    """Gradient and inference modes belong to a thread: carry the caller's over."""
-    with torch.no_grad(), torch.inference_mode(inference):
-        work(row)
+    if n_threads == 1 or n_rows == 1:
+        for row in range(n_rows):
+            one(row)
+    else:
+        list(_pool(n_threads).map(one, range(n_rows)))

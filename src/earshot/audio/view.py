@@ -75,8 +75,8 @@ class AudioView:
     ) -> np.ndarray:
         """Crops of several sounds, zero where they reach beyond a sound's ends.
 
-        Shape: indices [B], starts [B] (samples, may be negative) -> int16 [B, length]. Writes into `out` where
-        given, which saves the system from finding fresh memory for every batch.
+        Shape: indices [B], starts [B] (samples, may be negative) -> int16 [B, length]. Writes into `out`
+        where given, which saves the system from finding fresh memory for every batch.
         """
         crops = np.empty((len(indices), length), np.int16) if out is None else out
         for row, index, start in zip(crops, indices, starts, strict=True):

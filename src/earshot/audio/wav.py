@@ -146,15 +146,13 @@ def _judged(wav: Wav, head: bytes) -> Wav:
     return wav
 
 
-class RepairedWav(io.RawIOBase):
-    """The same audio behind a header that is true: RIFF, `fmt `, `data`, then the bytes of the original."""
+class Spliced(io.RawIOBase):
+    """`head`, then `n_bytes` of `stream` from `start`. Seeks are clamped: damaged files make readers ask for
+    negative positions, and an exception could not leave the decoder's callback."""
 
-    def __init__(self, stream: IO[bytes], wav: Wav) -> None:
-        self._stream, self._start = stream, wav.data_start
-        fmt = wav.fmt + b"\0" * (len(wav.fmt) % 2)
-        body = b"WAVEfmt " + struct.pack("<I", len(wav.fmt)) + fmt + b"data" + struct.pack("<I", wav.n_data)
-        self._head = b"RIFF" + struct.pack("<I", len(body) + wav.n_data) + body
-        self._size, self._at = len(self._head) + wav.n_data, 0
+    def __init__(self, stream: IO[bytes], *, head: bytes = b"", start: int = 0, n_bytes: int) -> None:
+        self._stream, self._head, self._start = stream, head, start
+        self._size, self._at = len(head) + n_bytes, 0
 
     def readable(self) -> bool:
         return True
@@ -182,3 +180,11 @@ class RepairedWav(io.RawIOBase):
         buffer[: len(piece)] = piece
         self._at += len(piece)
         return len(piece)
+
+
+def repaired(stream: IO[bytes], wav: Wav) -> Spliced:
+    """The same audio behind a header that is true: RIFF, `fmt `, `data`, then the bytes of the original."""
+    fmt = wav.fmt + b"\0" * (len(wav.fmt) % 2)
+    body = b"WAVEfmt " + struct.pack("<I", len(wav.fmt)) + fmt + b"data" + struct.pack("<I", wav.n_data)
+    head = b"RIFF" + struct.pack("<I", len(body) + wav.n_data) + body
+    return Spliced(stream, head=head, start=wav.data_start, n_bytes=wav.n_data)

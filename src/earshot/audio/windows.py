@@ -5,8 +5,8 @@ Conventions
 - A clip is int16 [T]; full scale is 32,768. Windows are float32 [W, L] in [-1, 1).
 - A clip shorter than a window is repeated to fill it: padding with zeros would teach the model that short sounds
   are followed by digital silence.
-- A longer clip is covered by windows every `hop` samples; the last one is moved back to end with the clip, so that no
-  sample is missed and none is invented.
+- A longer clip is covered by windows every `hop` samples; the last one is moved back to end with the clip, so
+  that no sample is missed and none is invented.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class InMemory:
 
 def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     """Rounds to 16 bit, saturating. Shape: float32 [T] -> int16 [T]."""
-    return np.clip(np.rint(samples * FULL_SCALE), -32_768, 32_767).astype(np.int16)
+    return np.asarray(np.clip(np.rint(samples * FULL_SCALE), -32_768, 32_767), dtype=np.int16)
 
 
 def window_starts(n_samples: int, *, length: int, hop: int) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
     config.json      classes, every preprocessing value, members and their weights, versions
     NAME-FOLD.safetensors / NAME-FOLD.skops   weights of networks / scikit-learn members
     golden/golden.safetensors   a few synthetic sounds and the probabilities they must give
+    trained_on.safetensors      which contents it was trained on, as the first 64 bits of their SHA-256
     README.md        the model card
     manifest.json    SHA-256 and size of every file above
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -27,26 +29,30 @@ from safetensors.torch import load, save
 
 import earshot
 from earshot.audio import windows
+from earshot.audio.features import StatisticsConfig
 from earshot.deploy.golden import golden_clips
 from earshot.deploy.manifest import check_manifest, write_manifest
 from earshot.deploy.weights import read_member, write_weights
 from earshot.errors import BundleError, ConfigError, complaint
+from earshot.evaluation.ensemble import pool
 from earshot.files import write_whole
 from earshot.models.member import Member, NetworkMember, pick_device
 from earshot.models.scoring import score_clips
+from earshot.recipe import LimitsConfig
 from earshot.training.members import MemberConfig
 
 GOLDEN_TOLERANCE = 1e-3
 _MAX_CONFIG_BYTES = 16 * 2**20
+_MAX_WINDOW_FEATURES = 2**26
 
 
 class BundleMember(BaseModel):
-    """One family of a bundle: the same configuration fitted once a fold."""
+    """One family of a bundle: the same configuration fitted once a fold; `weight` is its say in the pool."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     config: MemberConfig
-    weight: float = Field(ge=0, le=1)
+    weight: float = Field(ge=0, le=100)
     files: tuple[str, ...] = Field(min_length=1)
     temperatures: tuple[Annotated[float, Field(gt=0)], ...]
 
@@ -71,20 +77,45 @@ class BundleConfig(BaseModel):
     window_samples: int = Field(ge=1, le=2**26)
     hop_samples: int = Field(ge=1, le=2**26)
     resampler: str
+    limits: LimitsConfig = LimitsConfig()
     channels: Literal["mean"] = "mean"
     sample_format: Literal["int16"] = "int16"
     short_clips: Literal["repeat"] = "repeat"
     clip_score: Literal["mean of window probabilities"] = "mean of window probabilities"
+    member_score: Literal["mean of fold models"] = "mean of fold models"
+    ensemble: Literal["logarithmic pool"] = "logarithmic pool"
     members: dict[str, BundleMember] = Field(min_length=1)
     scores: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> BundleConfig:
+        """A configuration from anywhere must not ask for more memory or time than one from `earshot train`."""
+        if not 0.01 * self.rate_hz <= self.window_samples <= 60 * self.rate_hz:
+            raise ValueError("a window of 0.01 to 60 seconds is expected")
+        if self.hop_samples < 0.005 * self.rate_hz:
+            raise ValueError("a hop of 0.005 seconds or more is expected")
+        for member in self.members.values():
+            features = member.config.features
+            mel = features.mel if isinstance(features, StatisticsConfig) else features
+            if self.window_samples // mel.hop_length * mel.n_mels > _MAX_WINDOW_FEATURES:
+                raise ValueError(f"at most {_MAX_WINDOW_FEATURES} numbers a window are expected")
+        return self
 
 
 class Bundle:
     """A loaded model: clips in, one row of probabilities per clip out."""
 
-    def __init__(self, config: BundleConfig, fitted: Mapping[str, Sequence[Member]], *, card: str = "") -> None:
+    def __init__(
+        self,
+        config: BundleConfig,
+        fitted: Mapping[str, Sequence[Member]],
+        *,
+        card: str = "",
+        trained_on: Iterable[str] = (),
+    ) -> None:
         self.config = config
         self.card = card
+        self.trained_on = frozenset(content[:16] for content in trained_on if content)
         self._names = list(config.members)
         self._fitted = {name: list(fitted[name]) for name in self._names}
         share_front_ends(self._fitted, config)
@@ -97,20 +128,19 @@ class Bundle:
     def rate_hz(self) -> int:
         return self.config.rate_hz
 
+    def heard_in_training(self, content: str) -> bool:
+        """Whether a file with this SHA-256 was among the training clips: a score on it would be no score."""
+        return content[:16] in self.trained_on
+
     def score(self, clips: Iterable[NDArray[np.int16]]) -> Iterator[NDArray[np.float32]]:
         """Probabilities [K] of each clip, in order; clips are int16 [T_i] at `rate_hz`, mono, T_i >= 1."""
         flat = [member for name in self._names for member in self._fitted[name]]
-        weights = np.concatenate(
-            [
-                np.full(len(self._fitted[name]), self.config.members[name].weight / len(self._fitted[name]))
-                for name in self._names
-            ]
-        )
-        weights = weights / weights.sum()
-        for probs in score_clips(
-            clips, flat, length=self.config.window_samples, hop=self.config.hop_samples
-        ):
-            yield np.asarray(np.tensordot(weights, probs, axes=1), dtype=np.float32)
+        ends = np.cumsum([len(self._fitted[name]) for name in self._names])
+        weights = [self.config.members[name].weight for name in self._names]
+        length, hop = self.config.window_samples, self.config.hop_samples
+        for probs in score_clips(clips, flat, length=length, hop=hop):
+            families = np.stack([part.mean(axis=0) for part in np.split(probs, ends[:-1])])
+            yield pool(families[:, None], weights, multilabel=self.config.multilabel)[0]
 
     def score_waveforms(self, waveforms: Iterable[NDArray[np.floating[Any]]]) -> NDArray[np.float32]:
         """Probabilities [N, K] of float waveforms [T_i] in [-1, 1] at `rate_hz`."""
@@ -119,7 +149,8 @@ class Bundle:
 
     def described(self, scores: Mapping[str, Any], card: str) -> Bundle:
         """The same model, carrying the scores it was measured with and its card."""
-        return Bundle(self.config.model_copy(update={"scores": dict(scores)}), self._fitted, card=card)
+        config = self.config.model_copy(update={"scores": dict(scores)})
+        return Bundle(config, self._fitted, card=card, trained_on=self.trained_on)
 
     def save(self, folder: Path) -> None:
         """Writes the model folder; the manifest comes last, so that a killed save is no bundle."""
@@ -130,6 +161,7 @@ class Bundle:
                 write_weights(folder / file, member)
         write_whole(folder / "config.json", self.config.model_dump_json(indent=2) + "\n")
         write_whole(folder / "README.md", self.card)
+        write_whole(folder / "trained_on.safetensors", self._contents_file())
         write_whole(folder / "golden" / "golden.safetensors", self._golden_file())
         write_manifest(folder)
 
@@ -142,13 +174,17 @@ class Bundle:
                 not reproduced.
         """
         folder = Path(folder)
-        check_manifest(folder)
+        checked = check_manifest(folder)
         config = _read_config(folder)
+        for file in sorted({file for member in config.members.values() for file in member.files} - checked):
+            rule = f"one of {', '.join(sorted(checked))}"
+            raise BundleError(complaint(folder / "config.json", "weights file", file, rule))
         fitted = {
             name: [_member(folder / file, member, i, config, device) for i, file in enumerate(member.files)]
             for name, member in config.members.items()
         }
-        bundle = cls(config, fitted, card=(folder / "README.md").read_text())
+        card = (folder / "README.md").read_text(encoding="utf-8", errors="replace")
+        bundle = cls(config, fitted, card=card, trained_on=_read_contents(folder))
         bundle._check_golden(folder)
         return bundle
 
@@ -168,15 +204,24 @@ class Bundle:
         clips = torch.from_numpy(np.stack(golden_clips(self.rate_hz)))
         return save({"clips": clips, "probs": torch.from_numpy(np.stack(self._in_fp32()))})
 
+    def _contents_file(self) -> bytes:
+        contents = np.array(sorted(int(content, 16) for content in self.trained_on), dtype=np.uint64)
+        return safetensors.numpy.save({"contents": contents})
+
     def _check_golden(self, folder: Path) -> None:
         try:
             golden = load((folder / "golden" / "golden.safetensors").read_bytes())
             clips, wanted = golden["clips"].numpy(), golden["probs"].numpy()
         except (SafetensorError, KeyError) as error:
-            raise BundleError(f"{folder}: the golden sounds cannot be read ({error}). Train again.") from error
+            raise BundleError(
+                f"{folder}: the golden sounds cannot be read ({error}). Train again."
+            ) from error
         if clips.dtype != np.int16 or not np.array_equal(clips, np.stack(golden_clips(self.rate_hz))):
             raise BundleError(f"{folder}: the golden sounds are not the ones of this version. Train again.")
-        got = np.stack(self._in_fp32())
+        try:
+            got = np.stack(self._in_fp32())
+        except (ValueError, RuntimeError, TypeError, AttributeError, IndexError) as error:
+            raise BundleError(f"{folder}: the model does not fit together ({error}). Train again.") from error
         off = float(np.abs(got - wanted).max()) if got.shape == wanted.shape else float("inf")
         if not off <= GOLDEN_TOLERANCE:
             raise BundleError(
@@ -214,8 +259,20 @@ def _read_config(folder: Path) -> BundleConfig:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        fix = f"It was written by another version than {earshot.__version__}; train again or install that one."
+        fix = (
+            f"It was written by another version than {earshot.__version__}; train again or install that one."
+        )
         raise BundleError(complaint(path, field, first["input"], first["msg"], fix)) from error
+
+
+def _read_contents(folder: Path) -> list[str]:
+    try:
+        contents = safetensors.numpy.load((folder / "trained_on.safetensors").read_bytes())["contents"]
+        if contents.dtype != np.uint64 or contents.ndim != 1:
+            raise ValueError(f"{contents.dtype} {contents.shape}; expected uint64 [n]")
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise BundleError(f"{folder}: trained_on cannot be read ({error}). Train again.") from error
+    return [f"{int(content):016x}" for content in contents]
 
 
 def _member(path: Path, family: BundleMember, i: int, config: BundleConfig, device: str) -> Member:

@@ -13,7 +13,9 @@ def model_card(config: BundleConfig, metrics: Mapping[str, Any], *, title: str) 
     """Markdown of the model folder's README.md."""
     low, high = metrics["accuracy_ci95"]
     window_s = config.window_samples / config.rate_hz
-    families = ", ".join(f"{len(m.files)} x {name} ({m.weight:.0%})" for name, m in config.members.items())
+    families = ", ".join(
+        f"{len(m.files)} x {name} (weight {m.weight:.2f})" for name, m in config.members.items()
+    )
     rows = "\n".join(
         f"| {_cell(row['label'])} | {row['n']} | {_percent(row['precision'])} | {_percent(row['recall'])} |"
         for row in metrics["per_class"]
@@ -40,8 +42,8 @@ Members: {families}. Every value is in `config.json`.
 
 ## Limits
 
-It knows only the classes above and gives one of them to any sound. Its scores hold for sounds recorded like those it
-learned from; measure it on your own with `earshot evaluate`.
+It knows only the classes above and gives one of them to any sound. Its scores hold for sounds recorded like
+those it learned from; measure it on your own with `earshot evaluate`.
 """
 
 
@@ -50,4 +52,7 @@ def _percent(value: float | None) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    """Text that stays text in Markdown: no column, tag, link or picture comes of a class name."""
+    for mark in "|[]`":
+        text = text.replace(mark, "\\" + mark)
+    return text.replace("<", "&lt;").replace("\n", " ")

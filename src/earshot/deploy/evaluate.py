@@ -47,23 +47,32 @@ def evaluate_bundle(
     marked = (clips.table["split"] == "test").to_numpy()
     clips = clips.subset(marked) if marked.any() else clips
     columns = _class_columns(clips, bundle)
-    probs, kept, problems = [], [], []
+    probs, kept, problems, n_heard = [], [], [], 0
+    notes, names = list(clips.notes), clips.ids
     scored = score_files(bundle, clips, on_progress=lambda n, total: monitor.progress("evaluating", n, total))
     for i, (outcome, p) in enumerate(scored):
         if outcome.status != "ok":
             about = {"status": outcome.status, "reason": outcome.reason, "message": outcome.message}
-            problems.append({"id": clips.ids[i], **about})
+            problems.append({"id": names[i], **about})
         if p is not None:
             probs.append(p)
             kept.append(i)
+            n_heard += bundle.heard_in_training(outcome.content)
     if not probs:
         reason = problems[0]["message"] if problems else "there is no clip"
         raise DataError(f"data: none of the {len(clips)} clips could be read. The first: {reason}")
+    if n_heard:
+        notes.append(
+            f"{n_heard} of {len(kept)} clips were in the model's training: these scores say nothing about "
+            "new sounds"
+        )
+        monitor.say(f"warning: {notes[-1]}")
     predictions = _predictions(np.stack(probs), clips.subset(kept), bundle, columns)
     metrics = summarise(predictions, rng=np.random.default_rng(0))
     metrics |= {
         "classes": list(bundle.classes),
         "n_failed": len(clips) - len(kept),
+        "n_heard_in_training": n_heard,
         "protocol": "one model, trained elsewhere, on these clips",
         "seconds": round(time.perf_counter() - started, 2),
     }
@@ -80,7 +89,7 @@ def evaluate_bundle(
                 metrics=metrics,
                 environment=environment(),
                 problems=problems,
-                notes=list(clips.notes),
+                notes=notes,
             ),
         )
     return metrics
@@ -93,13 +102,17 @@ def _class_columns(clips: Clips, bundle: Bundle) -> list[int]:
     for name in clips.classes:
         if name not in bundle.classes:
             rule = f"one of the model's classes {', '.join(bundle.classes[:20])}"
-            raise DataError(complaint("data", "label", name, rule, "Rename the class or leave its clips out."))
+            raise DataError(
+                complaint("data", "label", name, rule, "Rename the class or leave its clips out.")
+            )
+    if clips.is_multilabel and not bundle.config.multilabel:
+        several = next(label for label in clips.table["label"] if ";" in label)
+        fix = "The model knows one label a clip; train one on clips with several labels."
+        raise DataError(complaint("data", "label", several, "one label a clip", fix))
     return [bundle.classes.index(name) for name in clips.classes]
 
 
-def _predictions(
-    probs: NDArray[np.float32], clips: Clips, bundle: Bundle, columns: list[int]
-) -> Predictions:
+def _predictions(probs: NDArray[np.float32], clips: Clips, bundle: Bundle, columns: list[int]) -> Predictions:
     targets = np.zeros((len(clips), len(bundle.classes)), np.float32)
     targets[:, columns] = clips.targets
     return Predictions(

@@ -1,7 +1,7 @@
 """Synthetic sounds that every bundle must score as it did when it was made.
 
-They are made of arithmetic alone, so that no recording travels with a model, and they are rounded to 16 bit, so that
-every machine makes the same samples.
+They are made of arithmetic alone, so that no recording travels with a model, and they are rounded to 16 bit, so
+that every machine makes the same samples.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files in, rows of predictions out, streamed: memory holds a batch, and a bad file keeps its row with the reason."""
+"""Files in, rows of predictions out, streamed: memory holds a batch, a bad file keeps its row with the reason."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ def score_files(
 
     def readable() -> Iterator[NDArray[np.int16]]:
         for outcome, samples in decode_stream(
-            segments, rate_hz=bundle.rate_hz, quality=bundle.config.resampler
+            segments,
+            rate_hz=bundle.rate_hz,
+            quality=bundle.config.resampler,
+            limits=bundle.config.limits.decode_limits(),
         ):
             waiting.append(outcome)
             if samples is not None:
@@ -58,16 +61,20 @@ def score_files(
     on_progress(len(segments), len(segments))
 
 
-def prediction_rows(bundle: Bundle, clips: Clips, scored: Iterable[Any], *, top: int | None = None) -> Iterator[Row]:
+def prediction_rows(
+    bundle: Bundle, clips: Clips, scored: Iterable[Any], *, top: int | None = None
+) -> Iterator[Row]:
     """A flat row a clip: file, label, confidence, then a column a class (or the `top` best), status and reason.
 
     Where every class has its column, a file that failed has NaN (empty cells) in them.
     """
-    table = clips.table
+    # Every row has the same columns: times in all of them as soon as one clip is a part of its file.
+    names, times = clips.ids, list(clips.segments())
+    has_times = any(start > 0 or end is not None for _, start, end in times)
     for i, (outcome, probs) in enumerate(scored):
-        row: Row = {"file": clips.ids[i]}
-        if len(table) and (table["start_s"].iloc[i] > 0 or not np.isnan(table["end_s"].iloc[i])):
-            row |= {"start_s": float(table["start_s"].iloc[i]), "end_s": float(table["end_s"].iloc[i])}
+        row: Row = {"file": names[i]}
+        if has_times:
+            row |= {"start_s": times[i][1], "end_s": times[i][2]}
         best: list[int] = [] if probs is None else np.argsort(-probs, kind="stable").tolist()
         row["label"] = "" if probs is None else bundle.classes[best[0]]
         row["confidence"] = None if probs is None else round(float(probs[best[0]]), 6)
@@ -158,7 +165,8 @@ class _Parquet:
             import pyarrow  # noqa: F401
         except ImportError as error:
             raise ConfigError(
-                "-o: Parquet needs pyarrow, which is not installed. Run `pip install earshot[parquet]`, or choose .csv."
+                "-o: Parquet needs pyarrow, which is not installed. Run `pip install earshot[parquet]`, "
+                "or choose .csv."
             ) from error
         self._path = path
         self._rows: list[Row] = []
@@ -196,7 +204,10 @@ _FORMATS: dict[str, Callable[[Path], Any]] = {".csv": _Csv, ".json": _Json, ".pa
 
 
 def predict_paths(
-    model: Bundle, sources: Sequence[str | Path], *, on_progress: Callable[[int, int], None] = lambda d, t: None
+    model: Bundle,
+    sources: Sequence[str | Path],
+    *,
+    on_progress: Callable[[int, int], None] = lambda d, t: None,
 ) -> tuple[Clips, Iterator[tuple[Outcome, NDArray[np.float32] | None]]]:
     """The sounds of files and folders, any depth, and the stream of their scores.
 

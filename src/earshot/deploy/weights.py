@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +58,14 @@ def read_member(
     """
     front_end = build_front_end(config, rate_hz)
     if not config.is_network:
-        estimator = _read_estimator(path)
-        return ClassicalMember(front_end, estimator, temperature=temperature, multilabel=multilabel)
-    builder = MODELS[config.model.kind]
-    network = _read_network(
-        path, builder(config.model, n_features=front_end.n_features, n_classes=n_classes)
+        estimator = _read_estimator(path, n_features=front_end.n_features)
+        return ClassicalMember(
+            front_end, estimator, n_classes=n_classes, temperature=temperature, multilabel=multilabel
+        )
+    builder = functools.partial(
+        MODELS[config.model.kind], config.model, n_features=front_end.n_features, n_classes=n_classes
     )
+    network = _read_network(path, builder)
     precision = fast_precision(device)
     return NetworkMember(
         front_end,
@@ -73,25 +77,27 @@ def read_member(
     )
 
 
-def _read_network(path: Path, network: nn.Module) -> nn.Module:
+def _read_network(path: Path, build: Callable[[], nn.Module]) -> nn.Module:
     try:
         tensors = safetensors.torch.load(path.read_bytes())
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, ValueError) as error:
         raise BundleError(f"{path}: the weights cannot be read ({error}). Train again.") from error
-    wanted = network.state_dict()
+    with torch.device("meta"):  # shapes without memory, for a configuration may ask for any size
+        wanted = build().state_dict()
     for name in sorted(set(wanted) ^ set(tensors)):
         raise BundleError(complaint(path, "tensor", name, "exactly the tensors of the configured network"))
-    for name, tensor in tensors.items():
+    for name, tensor in sorted(tensors.items()):
         if tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype:
             rule = f"{tuple(wanted[name].shape)} of {wanted[name].dtype}"
             raise BundleError(complaint(path, name, tuple(tensor.shape), rule, "Train again."))
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise BundleError(complaint(path, name, "not finite", "finite weights", "Train again."))
+    network = build()
     network.load_state_dict(tensors)
     return network
 
 
-def _read_estimator(path: Path) -> Any:
+def _read_estimator(path: Path, *, n_features: int) -> Any:
     import skops.io
 
     _check_zip(path)
@@ -101,9 +107,14 @@ def _read_estimator(path: Path) -> Any:
         if strange:
             rule = "scikit-learn types only"
             raise BundleError(complaint(path, "types", strange, rule, "Such a file could run code."))
-        return skops.io.loads(content, trusted=[])
+        estimator = skops.io.loads(content, trusted=[])
     except (KeyError, TypeError, ValueError, AttributeError, ImportError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path}: the model cannot be read ({error}). Train again.") from error
+    expects = getattr(estimator, "n_features_in_", None)
+    if expects != n_features or not hasattr(estimator, "decision_function"):
+        rule = f"a classifier on the {n_features} features of the configuration"
+        raise BundleError(complaint(path, "number of features", expects, rule, "Train again."))
+    return estimator
 
 
 def _check_zip(path: Path) -> None:

@@ -14,8 +14,15 @@ class SvmConfig(BaseModel):
 
     kind: Literal["svm"] = "svm"
     c: float = Field(10.0, gt=0)
-    gamma_scale: float = Field(0.5, gt=0, description="kernel width: gamma = gamma_scale / D on standardised features")
-    balanced: bool = Field(False, description="weigh each class by the inverse of its number of clips")
+    gamma_scale: float = Field(
+        0.5, gt=0, description="kernel width: gamma = gamma_scale / D on standardised features"
+    )
+    max_windows: int = Field(
+        10_000, ge=1, description="training windows at the most: the cost grows with their square"
+    )
+    balance: Literal["auto", "on", "off"] = Field(
+        "auto", description="weigh classes by the inverse of their size; auto: where they differ beyond 2:1"
+    )
 
 
 def build_svm(config: SvmConfig, *, n_features: int, n_classes: int) -> Any:
@@ -29,7 +36,7 @@ def build_svm(config: SvmConfig, *, n_features: int, n_classes: int) -> Any:
         SVC(
             C=config.c,
             gamma=config.gamma_scale / n_features,
-            class_weight="balanced" if config.balanced else None,
+            class_weight="balanced" if config.balance == "on" else None,
             decision_function_shape="ovr",
         ),
     )

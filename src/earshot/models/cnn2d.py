@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,8 +15,10 @@ class Cnn2dConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["cnn2d"] = "cnn2d"
-    n_stem_channels: int = Field(24, ge=1)
-    block_channels: tuple[int, ...] = Field((48, 96, 192), min_length=1)
+    n_stem_channels: int = Field(24, ge=1, le=4096)
+    block_channels: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        (48, 96, 192), min_length=1, max_length=16
+    )
     dropout: float = Field(0.2, ge=0, lt=1)
 
 
@@ -56,7 +58,7 @@ class Cnn2d(nn.Module):
 
     Frequency is averaged before time is pooled, so clips of any length give one row of logits.
 
-    Shape: features [B, M, F] -> logits [B, K]; M and F at least 2 ** (blocks + 1).
+    Shape: features [B, M, F] -> logits [B, K]; any M and F, 1 included.
     """
 
     def __init__(self, config: Cnn2dConfig, *, n_features: int, n_classes: int) -> None:
@@ -66,7 +68,11 @@ class Cnn2d(nn.Module):
         n_in = config.n_stem_channels
         for n_out in config.block_channels:
             # ceil_mode keeps a clip of a few frames from being pooled away.
-            layers += [_conv_bn_relu(n_in, n_out), _conv_bn_relu(n_out, n_out), nn.AvgPool2d(2, ceil_mode=True)]
+            layers += [
+                _conv_bn_relu(n_in, n_out),
+                _conv_bn_relu(n_out, n_out),
+                nn.AvgPool2d(2, ceil_mode=True),
+            ]
             n_in = n_out
         self.blocks = nn.Sequential(*layers)
         self.dropout = nn.Dropout(config.dropout)

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from earshot.errors import EarshotError, complaint
+
 Precision = str
 PRECISIONS = ("fp32", "bf16")
 
@@ -43,12 +45,18 @@ def fast_precision(device: str) -> Precision:
 
 
 def pick_device(wanted: str = "auto") -> str:
-    """`wanted`, or for "auto" the fastest device at hand: cuda, mps, cpu."""
-    if wanted != "auto":
-        return wanted
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    """`wanted`, or for "auto" the fastest device at hand: cuda, mps, cpu.
+
+    Raises:
+        EarshotError: torch does not find that device.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return next(name for name, is_there in there.items() if is_there)
+    if not there.get(wanted.partition(":")[0], True):
+        rule = f"one that torch finds here: {', '.join(name for name, is_there in there.items() if is_there)}"
+        raise EarshotError(complaint("--device", "device", wanted, rule, "Use auto, or install that torch."))
+    return wanted
 
 
 class NetworkMember:
@@ -83,22 +91,43 @@ class ClassicalMember:
     """A fitted scikit-learn model on its front end; decision values become probabilities at a temperature."""
 
     def __init__(
-        self, features: nn.Module, estimator: Any, *, temperature: float, multilabel: bool = False
+        self,
+        features: nn.Module,
+        estimator: Any,
+        *,
+        n_classes: int,
+        temperature: float,
+        multilabel: bool = False,
     ) -> None:
         self.features = features
         self.estimator = estimator
+        self.n_classes = n_classes
         self.temperature = temperature
         self.multilabel = multilabel
 
     def predict_features(self, features: Tensor) -> NDArray[np.float32]:
-        scores = decision_values(self.estimator, features.cpu().numpy())
+        scores = decision_values(self.estimator, features.cpu().numpy(), n_classes=self.n_classes)
         return scores_to_probs(scores, temperature=self.temperature, multilabel=self.multilabel)
 
 
-def decision_values(estimator: Any, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """A column a class, also for two classes, where scikit-learn gives one. Shape: [N, D] -> [N, K]."""
+def decision_values(estimator: Any, rows: NDArray[np.float32], *, n_classes: int) -> NDArray[np.float64]:
+    """A column a class, whatever scikit-learn gives. Shape: [N, D] -> [N, K].
+
+    Two classes have one column there, and a class without a training clip has none; it gets one vote less than
+    the least likely of the others. With several labels a clip, a label that all (none) of the training clips had
+    gets the score of a clear yes (no).
+    """
     scores = np.asarray(estimator.decision_function(rows), dtype=np.float64)
-    return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
+    if getattr(estimator, "multilabel_", False):
+        for k, binary in enumerate(estimator.estimators_):
+            if not hasattr(binary, "classes_"):
+                scores[:, k] = 2.0 * scores[:, k] - 1.0
+        return scores
+    if scores.ndim == 1:
+        scores = np.stack([-scores, scores], axis=1)
+    full = np.repeat(scores.min(axis=1, keepdims=True) - 1.0, n_classes, axis=1)
+    full[:, estimator.classes_] = scores
+    return full
 
 
 def scores_to_probs(
@@ -107,6 +136,6 @@ def scores_to_probs(
     """Softmax (sigmoid for several labels a clip) of scores / temperature. Shape: [N, K] -> [N, K]."""
     scaled = scores / temperature
     if multilabel:
-        return np.asarray(1.0 / (1.0 + np.exp(-scaled)), dtype=np.float32)
+        return np.asarray(torch.from_numpy(scaled).sigmoid().numpy(), dtype=np.float32)
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -23,9 +23,11 @@ def draw_seed(*parts: int) -> int:
 def balancing_weights(targets: NDArray[np.float32]) -> NDArray[np.float64] | None:
     """Draw probabilities that give each class an equal share, or None where classes are even enough (2:1).
 
-    Shape: targets [N, K] -> [N], summing to 1. None also where clips have several labels or a class has no clip.
+    Classes without a clip do not count; clips with several labels are left as they are.
+
+    Shape: targets [N, K] -> [N], summing to 1, or None.
     """
-    counts = targets.sum(axis=0)
+    counts = targets.sum(axis=0, dtype=np.float64)  # numpy's draws want a sum of 1 in double precision
     present = counts[counts > 0]
     if (targets.sum(axis=1) != 1).any() or present.max() <= _BALANCE_BEYOND_RATIO * present.min():
         return None

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
@@ -64,9 +65,10 @@ class Checkpoint:
         average.load_state_dict(_below("average.", tensors))
         plain = optimizer.state_dict()
         plain["state"] = {}
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         for key, value in _below("optimizer.", tensors).items():
             i, name = key.split(".", 1)
-            plain["state"].setdefault(int(i), {})[name] = value
+            plain["state"].setdefault(int(i), {})[name] = _laid_out_like(parameters[int(i)], value)
         optimizer.load_state_dict(plain)
         return int(about["epoch"]), json.loads(about["history"])
 
@@ -89,6 +91,11 @@ class Checkpoint:
     def remove(self) -> None:
         """Deletes the file, when the training it belongs to is finished and saved elsewhere."""
         self.path.unlink(missing_ok=True)
+
+
+def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
+    """The fused optimiser walks parameter and state in memory order, so both must be channels-last or neither."""
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

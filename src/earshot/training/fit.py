@@ -1,7 +1,7 @@
 """Training: a fixed number of epochs, the averaged last weights, nothing selected on anybody's score.
 
-A plain loop: one step is five lines, a resumed run repeats an unbroken one bit for bit on a CPU, and the modules load
-in a third of the time that Lightning's import takes (bench/step_cost.py).
+A plain loop: one step is five lines, a resumed run repeats an unbroken one bit for bit on a CPU, and nothing of
+Lightning's import time is paid (bench/step_cost.py has both figures).
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class TrainingConfig(BaseModel):
     averaging_share: float = Field(0.05, ge=0, le=1)
     balance: Literal["auto", "off"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    watch_every: int = Field(5, ge=1, description="epochs between looks at the held-out clips, for the curves")
+    watch_every: int = Field(
+        5, ge=1, description="epochs between looks at the held-out clips, for the curves"
+    )
 
     def n_epochs(self, n_clips: int) -> int:
         """Epochs for a training set of `n_clips`, within `max_draws`."""
@@ -203,14 +205,20 @@ def measure_scale(network: nn.Module, batches: TrainingBatches) -> None:
 def fit_temperature(
     scores: NDArray[np.float64], targets: NDArray[np.float32], *, multilabel: bool = False
 ) -> float:
-    """The temperature that makes scores / temperature most likely, found by a bounded search over its logarithm.
+    """The temperature that makes scores / temperature most likely, by a bounded search over its logarithm.
 
-    `scores` must come from models that did not see the clips they score. Shape: [N, K], [N, K] -> float.
-    Source: Guo et al., "On calibration of modern neural networks", 2017.
+    `scores` must come from models that did not see the clips they score. Targets count as one clip in n + 1 less
+    certain than they are, as in Platt scaling: else scores without an error would mean certainty.
+
+    Shape: [N, K], [N, K] -> float.
+    Source: Guo et al., "On calibration of modern neural networks", 2017; Platt, 1999, for the targets.
     """
     from scipy.optimize import minimize_scalar
 
-    logits, wanted = torch.from_numpy(scores), torch.from_numpy(targets).double()
+    n, n_classes = scores.shape
+    chance = 0.5 if multilabel else 1.0 / n_classes
+    logits = torch.from_numpy(scores)
+    wanted = (n * torch.from_numpy(targets).double() + chance) / (n + 1)
 
     def loss(log_temperature: float) -> float:
         return float(target_loss(logits / math.exp(log_temperature), wanted, multilabel=multilabel))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -101,7 +102,10 @@ def fit_member(
 def held_out_probs(member: Member, data: FoldData, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Clip probabilities of some rows of the view. Shape: [n] -> [n, K]."""
     clips = (data.view.get(int(row)) for row in rows)
-    return np.stack([p[0] for p in score_clips(clips, [member], length=data.length, hop=data.hop)])
+    probs = np.zeros((len(rows), data.targets.shape[1]), np.float32)
+    for i, (scored,) in enumerate(score_clips(clips, [member], length=data.length, hop=data.hop)):
+        probs[i] = scored
+    return probs
 
 
 def _fit_network(
@@ -143,6 +147,8 @@ def _fit_network(
         )
 
     def watch(candidate: nn.Module) -> dict[str, float]:
+        if not len(data.test):
+            return {}
         return held_out_curve(held_out_probs(as_member(candidate), data, data.test), data)
 
     averaged, history = fit_network(
@@ -177,17 +183,24 @@ def _fit_classical(
     from sklearn.multiclass import OneVsRestClassifier
 
     front_end = build_front_end(config, data.rate_hz)
-    rows, owners = _window_features(front_end, data, data.train)
-    targets = data.targets[data.train][owners]
-    groups = data.groups[data.train][owners]
-    balanced = balancing_weights(data.targets[data.train]) is not None
-    model = config.model.model_copy(update={"balanced": balanced})
+    assert isinstance(config.model, SvmConfig)
+    model = config.model
+    if model.balance == "auto" and balancing_weights(data.targets[data.train]) is not None:
+        model = model.model_copy(update={"balance": "on"})
+    train = _at_most(model.max_windows, data, seed=seed)
+    rows, owners = _window_features(front_end, data, train, n_most=max(1, model.max_windows // len(train)))
+    targets = data.targets[train][owners]
+    groups = data.groups[train][owners]
     on_progress(1, 3)
 
     def fitted(chosen: NDArray[np.int64]) -> Any:
         estimator = MODELS[model.kind](model, n_features=rows.shape[1], n_classes=targets.shape[1])
         if data.multilabel:
-            return OneVsRestClassifier(estimator).fit(rows[chosen], targets[chosen] > 0.5)
+            with (
+                warnings.catch_warnings()
+            ):  # a label that all or none of the clips have is dealt with in scoring
+                warnings.filterwarnings("ignore", message="Label .* is present in all")
+                return OneVsRestClassifier(estimator).fit(rows[chosen], targets[chosen] > 0.5)
         return estimator.fit(rows[chosen], targets[chosen].argmax(axis=1))
 
     temperature = _inner_temperature(fitted, rows, targets, groups, seed=seed, multilabel=data.multilabel)
@@ -195,6 +208,7 @@ def _fit_classical(
     member = ClassicalMember(
         front_end,
         fitted(np.arange(len(rows))),
+        n_classes=targets.shape[1],
         temperature=temperature,
         multilabel=data.multilabel,
     )
@@ -203,10 +217,23 @@ def _fit_classical(
     return fold
 
 
+def _at_most(n: int, data: FoldData, *, seed: int) -> NDArray[np.int64]:
+    """The training clips, or n of them drawn so that each class keeps its share, at least one clip each."""
+    if len(data.train) <= n:
+        return data.train
+    rng = np.random.default_rng(draw_seed(seed, 5))
+    labels = data.targets[data.train].argmax(axis=1)
+    kept = [
+        rng.permutation(data.train[labels == k])[: max(1, round(n * float((labels == k).mean())))]
+        for k in np.unique(labels)
+    ]
+    return np.sort(np.concatenate(kept))
+
+
 def _window_features(
-    front_end: nn.Module, data: FoldData, chosen: NDArray[np.int64]
+    front_end: nn.Module, data: FoldData, chosen: NDArray[np.int64], *, n_most: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Features of up to 8 windows of each clip, and which clip each is from. Shape: [W, D], [W]."""
+    """Features of up to `n_most` (and 8) windows of each clip, and which clip each is from. Shape: [W, D], [W]."""
     cuts: list[NDArray[np.int16]] = []
     owners: list[int] = []
     parts: list[NDArray[np.float32]] = []
@@ -219,7 +246,9 @@ def _window_features(
     for i, row in enumerate(chosen):
         clip = data.view.get(int(row))
         starts = windows.window_starts(len(clip), length=data.length, hop=data.hop)
-        kept = starts[np.linspace(0, len(starts) - 1, min(len(starts), _MAX_WINDOWS_PER_CLIP)).astype(int)]
+        kept = starts[
+            np.linspace(0, len(starts) - 1, min(len(starts), n_most, _MAX_WINDOWS_PER_CLIP)).astype(int)
+        ]
         for start in kept:
             cuts.append(windows.cut(clip, int(start), data.length))
             owners.append(i)
@@ -239,17 +268,23 @@ def _inner_temperature(
     seed: int,
     multilabel: bool,
 ) -> float:
-    """The temperature of decision values, from an inner cross-validation by group over the training clips only."""
+    """The temperature of decision values, by an inner cross-validation by group over the training clips only.
+
+    1 where too few groups leave no inner fold with every class to train on.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels = targets.argmax(axis=1)
     n_folds = min(_INNER_FOLDS, *(len(set(groups[labels == k])) for k in np.unique(labels)))
     if n_folds < 2:
         return 1.0
-    scores = np.zeros(targets.shape)
+    scores = np.full(targets.shape, np.nan)
     inner = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed % 2**32)
+    has = targets.any(axis=0)
     for train, test in inner.split(rows, labels, groups):
-        if multilabel and not targets[train].any(axis=0).all():
-            return 1.0
-        scores[test] = decision_values(fitted(train), rows[test])
-    return fit_temperature(scores, targets, multilabel=multilabel)
+        if len(test) and (targets[train].any(axis=0) == has).all():
+            scores[test] = decision_values(fitted(train), rows[test], n_classes=targets.shape[1])
+    scored = np.isfinite(scores).all(axis=1)
+    if not scored.any():
+        return 1.0
+    return fit_temperature(scores[scored], targets[scored], multilabel=multilabel)

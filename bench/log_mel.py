@@ -1,0 +1,97 @@
+"""Log-mel spectrograms: earshot's front end on batches against librosa clip by clip, in the same run.
+
+Both get the same 5 s clips at 44.1 kHz (n_fft 2048, hop 512, 128 mels) and all cores; rounds alternate, so
+that whatever else the machine does falls on both. The error is over the top 80 dB of each clip.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+import librosa
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from earshot.audio.features import LogMel, LogMelConfig
+
+RATE_HZ = 44_100
+N_SAMPLES = 5 * RATE_HZ
+BATCH = 32
+ROUNDS = 9
+TOP_DB = 80.0
+CONFIG = LogMelConfig(n_fft=2048, hop_length=512, n_mels=128)
+
+
+def clips(seed: int = 0) -> NDArray[np.float32]:
+    """Noise under gliding tones, each clip at its own level. Shape: [BATCH, N_SAMPLES]."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(N_SAMPLES) / RATE_HZ
+    start_hz, slope_hz = rng.uniform(100, 8_000, (2, BATCH, 1))
+    tones = np.sin(2 * np.pi * (start_hz * t + slope_hz * t**2 / 10))
+    noise = rng.normal(size=(BATCH, N_SAMPLES)) * 10.0 ** (rng.uniform(-60, -10, (BATCH, 1)) / 20)
+    return (0.3 * tones + 0.3 * noise).astype(np.float32)
+
+
+def with_earshot(waveforms: NDArray[np.float32], front_end: LogMel) -> NDArray[np.float32]:
+    """Levels in dB. Shape: [B, T] -> [B, M, F]."""
+    with torch.inference_mode():
+        levels: NDArray[np.float32] = front_end(torch.from_numpy(waveforms)).numpy()
+    return levels
+
+
+def with_librosa(waveforms: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Levels in dB of each clip. Shape: [B, T] -> B times [M, F]."""
+    return [
+        librosa.power_to_db(
+            librosa.feature.melspectrogram(
+                y=clip,
+                sr=RATE_HZ,
+                n_fft=CONFIG.n_fft,
+                hop_length=CONFIG.hop_length,
+                n_mels=CONFIG.n_mels,
+            ),
+            top_db=None,
+        )
+        for clip in waveforms
+    ]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def max_error_db(ours: NDArray[np.float32], theirs: list[NDArray[np.float32]]) -> float:
+    """The largest difference within `TOP_DB` of a clip's loudest band."""
+    return max(float(np.abs(a - b)[b > b.max() - TOP_DB].max()) for a, b in zip(ours, theirs, strict=True))
+
+
+def main() -> dict[str, float]:
+    """Measures and prints; returns the figures."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    waveforms, front_end = clips(), LogMel(CONFIG, RATE_HZ)
+    error_db = max_error_db(with_earshot(waveforms, front_end), with_librosa(waveforms))
+    rounds = [
+        (seconds(lambda: with_earshot(waveforms, front_end)), seconds(lambda: with_librosa(waveforms)))
+        for _ in range(ROUNDS)
+    ]
+    ours, theirs = (BATCH / statistics.median(column) for column in zip(*rounds, strict=True))
+    ratio = statistics.median(b / a for a, b in rounds)
+    print(
+        f"log-mel of 5 s clips at {RATE_HZ} Hz, {torch.get_num_threads()} threads, median of {ROUNDS} rounds"
+    )
+    print(f"  earshot   {ours:8.0f} clips/s")
+    print(f"  librosa   {theirs:8.0f} clips/s")
+    print(f"  ratio     {ratio:8.1f}x (target >= 5x)")
+    print(f"  error     {error_db:8.1e} dB over the top {TOP_DB:.0f} dB (target <= 1e-3 dB)")
+    return {"clips_per_s": ours, "librosa_clips_per_s": theirs, "ratio": ratio, "error_db": error_db}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""How fast sounds get into the store, and crops out of it, beside a librosa loop in the same run.
+
+Run: EARSHOT_DATA=... python bench/store.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import librosa
+import numpy as np
+
+from earshot.audio.store import AudioStore, AudioView, Segment
+
+RATE_HZ = 32_000
+
+
+def decode_rate(paths: Sequence[str], *, rate_hz: int = RATE_HZ, n_rounds: int = 3) -> dict[str, float]:
+    """Files/s into an empty cache, workers' start and fsync included, and of librosa.load (soxr_hq, as here).
+
+    The two take turns; the best round of each counts, which is the least disturbed one.
+    """
+    for path in paths:
+        Path(path).read_bytes()  # both find the files in the page cache
+    librosa.load(paths[0], sr=rate_hz)  # its imports are no part of the loop
+    ours, theirs = [], []
+    for _ in range(n_rounds):
+        with tempfile.TemporaryDirectory() as root:
+            began_s = time.perf_counter()
+            AudioStore(rate_hz, root=Path(root)).ensure([Segment(path) for path in paths])
+            ours.append(time.perf_counter() - began_s)
+        began_s = time.perf_counter()
+        for path in paths:
+            librosa.load(path, sr=rate_hz)
+        theirs.append(time.perf_counter() - began_s)
+    return {"store": len(paths) / min(ours), "librosa": len(paths) / min(theirs)}
+
+
+def warm_rate(paths: Sequence[str], root: Path, *, rate_hz: int = RATE_HZ) -> tuple[float, AudioView]:
+    """Files/s of opening a filled cache, and the view on it."""
+    segments = [Segment(path) for path in paths]
+    AudioStore(rate_hz, root=root).ensure(segments)
+    store = AudioStore(rate_hz, root=root)
+    began_s = time.perf_counter()
+    view = store.view(store.ensure(segments))
+    return len(paths) / (time.perf_counter() - began_s), view
+
+
+def crop_rate(
+    view: AudioView, *, crop_s: float = 5.0, batch: int = 32, seconds: float = 2.0
+) -> dict[str, float]:
+    """Random crops/s on one thread: as int16 and as float32, into a kept array and into fresh ones."""
+    length = round(crop_s * view.rate_hz)
+    kept16, kept32 = np.zeros((batch, length), np.int16), np.zeros((batch, length), np.float32)
+    ways: dict[str, Callable[[np.ndarray, np.ndarray], object]] = {
+        "int16, kept array": lambda i, s: view.crops_int16(i, s, length, out=kept16),
+        "int16, fresh array": lambda i, s: view.crops_int16(i, s, length),
+        "float32, kept array": lambda i, s: view.crops(i, s, length, out=kept32),
+        "float32, fresh array": lambda i, s: view.crops(i, s, length),
+    }
+    rng = np.random.default_rng(0)
+    rates = {}
+    for name, crop in ways.items():
+        n_crops, began_s = 0, time.perf_counter()
+        while time.perf_counter() - began_s < seconds:
+            indices = rng.integers(0, len(view), batch)
+            crop(indices, rng.integers(0, np.maximum(1, view.n_samples[indices] - length // 2)))
+            n_crops += batch
+        rates[name] = n_crops / (time.perf_counter() - began_s)
+    return rates
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("EARSHOT_DATA", ".")) / "esc10")
+    paths = sorted(str(path) for path in parser.parse_args().data.rglob("*.ogg"))
+    cold = decode_rate(paths)
+    with tempfile.TemporaryDirectory() as root:
+        warm, view = warm_rate(paths, Path(root))
+        crops = crop_rate(view)
+    print(f"{len(paths)} files to {RATE_HZ} Hz at soxr HQ, {os.cpu_count()} cores")
+    print(
+        f"| cold: into the store      | {cold['store']:8.1f} files/s | {cold['store'] / cold['librosa']:.2f}x |"
+    )
+    print(f"| cold: librosa.load, a loop| {cold['librosa']:8.1f} files/s | 1.00x |")
+    print(f"| warm open                 | {warm:8.0f} files/s |")
+    for name, rate in crops.items():
+        print(f"| 5 s crops, {name:20s}| {rate:8.0f} crops/s |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,287 @@
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from earshot.audio.augment import (
+    AugmentConfig,
+    add_noise_,
+    augment_spectrograms,
+    augment_waveforms,
+    change_speed,
+    draw_mixing,
+    mask_bands,
+    random_resize,
+)
+
+NOTHING = {
+    "shift": False,
+    "gain_db": 0,
+    "polarity": False,
+    "noise_probability": 0,
+    "speed_octaves": 0,
+    "mix_probability": 0,
+    "time_resize": 0,
+    "frequency_resize": 0,
+    "n_time_masks": 0,
+    "n_frequency_masks": 0,
+}
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def noises(n=16, n_samples=4_000, *, seed=1):
+    levels = torch.logspace(-3, -0.5, n)[:, None]
+    return torch.randn(n, n_samples, generator=rng(seed)) * levels
+
+
+def only(**values):
+    return AugmentConfig(**{**NOTHING, **values})
+
+
+def changed(waveforms, *, seed=0, **values):
+    """Waveforms after one kind of change alone."""
+    targets = torch.eye(len(waveforms))
+    return augment_waveforms(waveforms, targets, only(**values), rng=rng(seed))[0]
+
+
+def rms(waveforms):
+    return waveforms.square().mean(dim=1).sqrt()
+
+
+def test_with_everything_off_nothing_changes():
+    waveforms, targets = noises(), torch.eye(16)
+    same, same_targets = augment_waveforms(waveforms, targets, only(), rng=rng())
+    assert torch.equal(same, waveforms)
+    assert torch.equal(same_targets, targets)
+    spectrograms = torch.randn(3, 8, 20)
+    assert torch.equal(augment_spectrograms(spectrograms, only(), rng=rng()), spectrograms)
+
+
+def test_a_shift_is_circular_and_differs_between_rows():
+    waveforms = noises()
+    shifted = changed(waveforms, shift=True)
+    steps = []
+    for row, moved in zip(waveforms, shifted, strict=True):
+        similarity = torch.fft.irfft(torch.fft.rfft(moved) * torch.fft.rfft(row).conj(), n=len(row))
+        steps.append(int(similarity.argmax()))
+        assert torch.equal(moved, row.roll(steps[-1]))
+    assert len(set(steps)) > 12
+
+
+def test_gain_stays_within_its_range_and_fills_it():
+    waveforms = noises(400, 50)
+    gain_db = 20 * torch.log10(rms(changed(waveforms, gain_db=6.0)) / rms(waveforms))
+    assert gain_db.abs().max() <= 6.001
+    assert gain_db.min() < -5.5
+    assert gain_db.max() > 5.5
+
+
+def test_polarity_flips_about_half_of_the_rows():
+    waveforms = noises(200, 20)
+    flipped = changed(waveforms, polarity=True)
+    signs = (flipped / waveforms).mean(dim=1)
+    assert torch.equal(flipped, waveforms * signs[:, None].round())
+    assert 70 < (signs < 0).sum() < 130
+
+
+@pytest.mark.parametrize("snr_db", [(0.0, 0.0), (10.0, 10.0), (30.0, 30.0)])
+def test_noise_reaches_its_ratio_at_every_level(snr_db):
+    waveforms = noises(8, 50_000)
+    noisy = waveforms.clone()
+    add_noise_(noisy, snr_db=snr_db, rng=rng())
+    noise = noisy - waveforms
+    reached_db = 20 * torch.log10(rms(waveforms) / rms(noise))
+    torch.testing.assert_close(reached_db, torch.full((8,), snr_db[0]), atol=0.15, rtol=0)
+    correlation = np.corrcoef(noise.numpy())
+    assert np.abs(correlation - np.eye(8)).max() < 0.05
+
+
+def test_noise_touches_the_share_of_rows_it_should_and_leaves_silence_silent():
+    waveforms = noises(400, 30)
+    noisy = changed(waveforms, noise_probability=0.3)
+    assert 80 < (noisy != waveforms).any(dim=1).sum() < 160
+    silence = torch.zeros(5, 100)
+    assert torch.equal(changed(silence, noise_probability=1.0), silence)
+
+
+def test_speed_moves_the_pitch_within_its_range():
+    rate_hz, n = 8_000, 8_000
+    tone = torch.sin(2 * torch.pi * 500 * torch.arange(n) / rate_hz).repeat(60, 1)
+    faster = change_speed(tone, octaves=0.5, rng=rng())
+    assert faster.shape == tone.shape
+    # A window, because a faster tone starts again from its beginning.
+    pitch_hz = (
+        torch.fft.rfft(faster[:, :5_000] * torch.hann_window(5_000)).abs().argmax(dim=1) * rate_hz / 5_000
+    )
+    octaves = torch.log2(pitch_hz / 500)
+    assert octaves.abs().max() < 0.51
+    assert octaves.min() < -0.4
+    assert octaves.max() > 0.4
+
+
+def test_a_faster_row_starts_again_and_a_slower_one_is_cut():
+    ramp = torch.linspace(0, 1, 1_000).repeat(40, 1)
+    for row in change_speed(ramp, octaves=1.0, rng=rng()):
+        drops = (row.diff() < -0.5).sum()
+        if row[-1] < 0.99 and drops == 0:
+            assert row.max() == row[-1]  # slower: the end is cut off
+        else:
+            assert drops <= 1
+        assert row[0] < 0.01
+
+
+def mixing_of(waveforms, seed=0, probability=1.0):
+    return draw_mixing(rms(waveforms), rng=rng(seed), probability=probability)
+
+
+def test_a_mix_is_heard_at_the_ratio_of_its_targets_whatever_the_levels():
+    waveforms = noises(64)
+    mixing = mixing_of(waveforms)
+    levels = rms(waveforms)
+    own, other = mixing.own * levels, mixing.other * levels[mixing.partners]
+    apart = mixing.partners != torch.arange(64)
+    heard = own / (own + other)
+    torch.testing.assert_close(heard[apart], mixing.share[apart], atol=2e-3, rtol=0)
+
+
+def test_a_mix_of_equal_levels_keeps_the_energy():
+    waveforms = torch.randn(32, 60_000, generator=rng(3)) * 0.1
+    mixed = changed(waveforms, mix_probability=1.0)
+    mixing = rng()
+    torch.testing.assert_close(rms(mixed), rms(waveforms), rtol=0.02, atol=0)
+    assert not torch.equal(mixed, waveforms)
+    del mixing
+
+
+def test_mixed_targets_are_the_two_shares():
+    waveforms = noises()
+    targets = torch.eye(16)
+    _, soft = augment_waveforms(waveforms, targets, only(mix_probability=1.0), rng=rng())
+    torch.testing.assert_close(soft.sum(dim=1), torch.ones(16))
+    assert ((soft > 0).sum(dim=1) <= 2).all()
+    assert ((soft > 0.01) & (soft < 0.99)).any()
+
+
+def test_rows_that_are_not_mixed_keep_waveform_and_target():
+    waveforms, targets = noises(200, 40), torch.eye(200)
+    mixed, soft = augment_waveforms(waveforms, targets, only(mix_probability=0.5), rng=rng())
+    kept = (soft == targets).all(dim=1)
+    assert 60 < kept.sum() < 140
+    assert torch.equal(mixed[kept], waveforms[kept])
+
+
+def test_mixing_with_silence_stays_finite():
+    waveforms = noises(8)
+    waveforms[::2] = 0
+    assert torch.isfinite(changed(waveforms, mix_probability=1.0)).all()
+    assert torch.isfinite(changed(torch.zeros(4, 100), mix_probability=1.0)).all()
+
+
+def test_several_labels_a_clip_are_mixed_alike():
+    targets = torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+    _, soft = augment_waveforms(noises(2), targets, only(mix_probability=1.0), rng=rng(1))
+    assert ((soft >= 0) & (soft <= 1)).all()
+    torch.testing.assert_close(soft[:, 1], torch.ones(2))
+
+
+def test_a_resize_keeps_the_shape_and_the_range_of_values():
+    spectrograms = torch.randn(20, 16, 50) * 10 - 40
+    resized = random_resize(spectrograms, time=0.5, frequency=0.3, rng=rng())
+    assert resized.shape == spectrograms.shape
+    assert resized.min() >= spectrograms.min()
+    assert resized.max() <= spectrograms.max()
+
+
+def test_a_resize_agrees_with_grid_sampling():
+    """The oracle is `torch.nn.functional.grid_sample` with the same random numbers."""
+    spectrograms = torch.randn(9, 16, 50)
+    resized = random_resize(spectrograms, time=0.4, frequency=0.2, rng=rng(5))
+    draws = rng(5)
+    along_time = 1 / (1 + (torch.rand(9, generator=draws) * 0.8 - 0.4))
+    along_bands = 1 / (1 + (torch.rand(9, generator=draws) * 0.4 - 0.2))
+    theta = torch.zeros(9, 2, 3)
+    theta[:, 0, 0] = along_time
+    theta[:, 1, 1] = along_bands
+    theta[:, 1, 2] = along_bands - 1
+    grid = torch.nn.functional.affine_grid(theta, [9, 1, 16, 50], align_corners=False)
+    expected = torch.nn.functional.grid_sample(
+        spectrograms[:, None], grid, align_corners=False, padding_mode="reflection"
+    )[:, 0]
+    torch.testing.assert_close(resized, expected, atol=2e-4, rtol=0)
+
+
+def test_a_resize_stretches_time_about_the_centre():
+    ramp = torch.arange(51.0).repeat(30, 4, 1)
+    resized = random_resize(ramp, time=0.3, frequency=0.0, rng=rng())
+    torch.testing.assert_close(resized[:, :, 25], torch.full((30, 4), 25.0), atol=1e-3, rtol=0)
+    slopes = (resized[:, 0, 30] - resized[:, 0, 20]) / 10
+    assert slopes.min() > 1 / 1.31
+    assert slopes.max() < 1 / 0.69
+    assert slopes.std() > 0.05
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_masks_hide_whole_bands_or_frames_behind_the_mean(dim):
+    spectrograms = torch.randn(50, 20, 40)
+    masked = mask_bands(spectrograms, dim=dim, n_masks=2, max_share=0.2, rng=rng())
+    hidden = masked != spectrograms
+    across = 3 - dim
+    assert torch.equal(hidden.all(dim=across), hidden.any(dim=across))
+    shares = hidden.float().mean(dim=(1, 2))
+    assert shares.max() <= 2 * 0.2 + 2 / spectrograms.shape[dim]
+    assert shares.mean() > 0.1
+    mean = spectrograms.mean(dim=(1, 2), keepdim=True).expand_as(masked)
+    assert torch.equal(masked[hidden], mean[hidden])
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 999])
+@pytest.mark.parametrize("n", [1, 5])
+def test_all_changes_together_keep_shapes_and_stay_finite(n, n_samples):
+    config = AugmentConfig(speed_octaves=0.3, noise_probability=1.0)
+    waveforms, targets = augment_waveforms(noises(n, n_samples), torch.eye(5)[:n], config, rng=rng())
+    assert waveforms.shape == (n, n_samples)
+    assert targets.shape == (n, 5)
+    assert torch.isfinite(waveforms).all()
+    spectrograms = augment_spectrograms(torch.randn(n, 3, 1 + n_samples // 100), config, rng=rng())
+    assert spectrograms.shape == (n, 3, 1 + n_samples // 100)
+    assert torch.isfinite(spectrograms).all()
+
+
+def test_one_generator_state_gives_one_result_on_any_number_of_threads():
+    config = AugmentConfig(speed_octaves=0.3, noise_probability=1.0)
+    inputs, targets, n_threads = noises(), torch.eye(16), torch.get_num_threads()
+    results = []
+    try:
+        for n in (1, 2, 5):
+            torch.set_num_threads(n)
+            draws = rng(7)
+            waveforms, soft = augment_waveforms(inputs, targets, config, rng=draws)
+            spectrograms = augment_spectrograms(inputs[:, :800].view(16, 20, 40), config, rng=draws)
+            results.append((waveforms, soft, spectrograms))
+    finally:
+        torch.set_num_threads(n_threads)
+    for other in results[1:]:
+        for one, same in zip(results[0], other, strict=True):
+            torch.testing.assert_close(one, same, atol=1e-6, rtol=1e-5)
+    assert not torch.equal(results[0][0], changed(inputs, seed=8, shift=True))
+
+
+def test_inputs_are_left_alone():
+    waveforms, spectrograms, targets = noises(), torch.randn(4, 8, 20), torch.eye(16)
+    before = waveforms.clone(), spectrograms.clone(), targets.clone()
+    augment_waveforms(waveforms, targets, AugmentConfig(speed_octaves=0.2), rng=rng())
+    augment_spectrograms(spectrograms, AugmentConfig(), rng=rng())
+    for now, then in zip((waveforms, spectrograms, targets), before, strict=True):
+        assert torch.equal(now, then)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"gain_db": -1}, {"mix_probability": 1.1}, {"time_resize": 1.0}, {"n_time_masks": -1}, {"x": 1}],
+)
+def test_values_out_of_bounds_are_refused(values):
+    with pytest.raises(ValidationError):
+        AugmentConfig(**values)

@@ -1,0 +1,181 @@
+"""What must not stop the store or make it wrong: damage, crashes, hangs, kills, and company."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import earshot.audio.decode_pool as decode_pool
+import earshot.audio.shards as shards
+from earshot.audio.store import AudioStore
+
+from .contents import content_of, expected, settle
+from .sounds import RATE_HZ, good_bytes
+
+SABOTAGE = """
+import os, time
+import earshot.audio.decode as door
+
+honest = door.decode
+
+def decode(fd, **options):
+    name = os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))
+    if "crash" in name:
+        os.abort()
+    if "hang" in name:
+        time.sleep(600)
+    if "greedy" in name:
+        bytearray(2**30)
+    return honest(fd, **options)
+
+door.decode = decode
+"""
+
+
+def test_every_damage_is_noticed_and_mended(folder, root):
+    rng = np.random.default_rng(0)
+    items, wanted = settle(folder), expected(folder)
+    with AudioStore(RATE_HZ, root=root) as store:
+        store.ensure(items)
+        for turn in range(100):
+            victims = sorted(path for path in root.rglob("*") if path.is_file() and path.stat().st_size)
+            victim = victims[rng.integers(len(victims))]
+            raw = bytearray(victim.read_bytes())
+            if turn % 4 == 0:
+                raw = raw[: rng.integers(len(raw))]
+            else:
+                for at in rng.integers(0, len(raw), 5):
+                    raw[at] ^= 1 << rng.integers(8)
+            victim.write_bytes(raw)
+            assert content_of(store.view(store.ensure(items))) == wanted, (turn, victim.name)
+
+
+@pytest.mark.parametrize("victim", ["index.sqlite", "shards"])
+def test_removed_parts_are_made_again(folder, root, victim):
+    items = settle(folder)
+    AudioStore(RATE_HZ, root=root).ensure(items)
+    for path in [root / victim] if victim.endswith("sqlite") else (root / victim).iterdir():
+        path.unlink()
+    store = AudioStore(RATE_HZ, root=root)
+    assert content_of(store.view(store.ensure(items))) == expected(folder)
+
+
+def test_orphans_of_a_lost_index_do_not_fill_the_disk(folder, root):
+    items = settle(folder)
+    AudioStore(RATE_HZ, root=root).ensure(items)
+    orphans = set((root / "shards").iterdir())
+    (root / "index.sqlite").unlink()
+    young, *old = sorted(orphans)
+    for path in old:
+        os.utime(path, (0, 0))
+    AudioStore(RATE_HZ, root=root).ensure(items)
+    assert orphans & set((root / "shards").iterdir()) == {young}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sabotage needs /proc")
+def test_a_crash_a_hang_and_a_glutton_lose_one_file_each(folder, root, tmp_path, monkeypatch):
+    (tmp_path / "hooks").mkdir()
+    (tmp_path / "hooks" / "sitecustomize.py").write_text(SABOTAGE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "hooks"))
+    for i, name in enumerate(["5crash", "5hang", "5greedy"]):
+        (folder / f"{name}.wav").write_bytes(good_bytes(20 + i))
+    store = AudioStore(RATE_HZ, root=root, timeout_s=1.0, n_workers=2)
+    outcomes = store.ensure(settle(folder))
+    reasons = {Path(o.segment.path).name: o.reason for o in outcomes if o.reason}
+    assert reasons == {"5crash.wav": "crashed", "5hang.wav": "timed_out", "5greedy.wav": "no_memory"}
+    assert sum(o.status == "ok" for o in outcomes) == 10
+    monkeypatch.delenv("PYTHONPATH")
+    assert all(o.status == "ok" for o in store.ensure(settle(folder)))
+
+
+def test_a_killed_run_keeps_what_it_had(tmp_path, root):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for i in range(400):
+        (folder / f"{i:03d}.wav").write_bytes(good_bytes(i))
+    script = f"""
+import earshot.audio.shards as shards
+from pathlib import Path
+from earshot.audio.store import AudioStore, Segment
+shards._FULL_SOUNDS = 20
+paths = sorted(Path({str(folder)!r}).iterdir())
+AudioStore({RATE_HZ}, root=Path({str(root)!r}), n_workers=1).ensure([Segment(str(p)) for p in paths])
+"""
+    time.sleep(0.15)
+    run = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 60
+    while len(list(root.glob("shards/*.i16"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    steps = []
+    store = AudioStore(RATE_HZ, root=root)
+    outcomes = store.ensure(settle(folder), progress=lambda *step: steps.append(step))
+    assert 40 <= steps[0][0] < 400
+    assert content_of(store.view(outcomes)) == expected(folder)
+    assert not list(root.rglob("*.part"))
+
+
+def test_ctrl_c_stops_at_once_and_leaves_nothing_partial(folder, root, monkeypatch):
+    monkeypatch.setattr(shards, "_FULL_SOUNDS", 2)
+    started = []
+    hire = decode_pool.DecodePool.hire
+
+    def noted(self):
+        worker = hire(self)
+        started.append(worker)
+        return worker
+
+    monkeypatch.setattr(decode_pool.DecodePool, "hire", noted)
+
+    def interrupt(n_done, n_all):
+        if n_done >= 5:
+            raise KeyboardInterrupt
+
+    store = AudioStore(RATE_HZ, root=root)
+    with pytest.raises(KeyboardInterrupt):
+        store.ensure(settle(folder), progress=interrupt)
+    assert all(worker._process.poll() is not None for worker in started)
+    assert not list(root.rglob("*.part"))
+    steps = []
+    outcomes = store.ensure(settle(folder), progress=lambda *step: steps.append(step))
+    assert steps[0][0] >= 4
+    assert content_of(store.view(outcomes)) == expected(folder)
+
+
+def crowd(n_processes, folder, root, *, n_rounds):
+    script = textwrap.dedent(f"""
+        import hashlib, shutil, sys
+        from pathlib import Path
+        from earshot.audio.store import AudioStore, Segment
+        paths = sorted(Path({str(folder)!r}).iterdir())
+        for turn in range({n_rounds}):
+            store = AudioStore({RATE_HZ}, root=Path({str(root)!r}) / str(turn), n_workers=1)
+            view = store.view(store.ensure([Segment(str(p)) for p in paths]))
+            print(hashlib.sha256(b"".join(view.get(i).tobytes() for i in range(len(view)))).hexdigest())
+    """)
+    command = [sys.executable, "-c", script]
+    runs = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(n_processes)
+    ]
+    results = [run.communicate(timeout=300) for run in runs]
+    assert [errors for _, errors in results] == [b""] * n_processes
+    assert all(run.returncode == 0 for run in runs)
+    return {line for output, _ in results for line in output.split()}
+
+
+def test_several_processes_share_a_cache(folder, root):
+    assert len(crowd(4, folder, root, n_rounds=2)) == 1
+
+
+@pytest.mark.slow
+def test_sixteen_processes_share_a_cache_for_twenty_rounds(folder, root):
+    assert len(crowd(16, folder, root, n_rounds=20)) == 1

@@ -1,0 +1,251 @@
+import json
+import pickle
+import shutil
+import time
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from pydantic import ValidationError
+
+from earshot.deploy import bundle as bundle_module
+from earshot.deploy.bundle import Bundle, card_scores, environment
+from earshot.deploy.manifest import write_manifest
+from earshot.errors import BundleError
+
+from .conftest import CLASSES, make_bundle, noises
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    """A copy of the saved model, to be damaged."""
+    return shutil.copytree(saved, tmp_path / "model")
+
+
+def refusal(folder):
+    with pytest.raises(BundleError) as caught:
+        Bundle.load(folder, device="cpu")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def rewritten(folder, change):
+    """Changes config.json and lists it anew, as an attacker would."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    change(config)
+    path.write_text(json.dumps(config))
+    write_manifest(folder)
+
+
+def test_a_saved_model_gives_the_same_probabilities(bundle, saved):
+    clips = [*noises(4), *noises(1, n_samples=7), *noises(1, n_samples=7_001)]
+    loaded = Bundle.load(saved, device="cpu")
+    np.testing.assert_array_equal(np.stack(list(loaded.score(clips))), np.stack(list(bundle.score(clips))))
+    assert loaded.config == bundle.config
+    assert loaded.card == bundle.card
+    assert loaded.trained_on == bundle.trained_on
+
+
+def test_a_loaded_model_saves_the_same_files(saved, tmp_path):
+    Bundle.load(saved, device="cpu").save(tmp_path / "again")
+    first, again = (json.loads((f / "manifest.json").read_text()) for f in (saved, tmp_path / "again"))
+    assert first.keys() == again.keys()
+    # skops writes the time and the addresses of objects into its archives.
+    assert {name for name in first if first[name] != again[name]} <= {"fast-1.skops"}
+
+
+def test_probabilities_are_rows_over_the_classes(bundle):
+    probs = np.stack(list(bundle.score(noises(5))))
+    assert probs.shape == (5, len(CLASSES))
+    assert probs.dtype == np.float32
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
+
+
+def test_floats_score_as_the_same_sixteen_bit_samples(bundle):
+    clips = noises(3)
+    floats = [clip / 32_768 for clip in clips]
+    np.testing.assert_array_equal(bundle.score_waveforms(floats), np.stack(list(bundle.score(clips))))
+    assert bundle.score_waveforms([]).shape == (0, len(CLASSES))
+
+
+def test_a_file_of_the_training_is_recognised(saved):
+    loaded = Bundle.load(saved, device="cpu")
+    assert loaded.heard_in_training("ab" * 32)
+    assert not loaded.heard_in_training("ef" * 32)
+
+
+def test_members_with_equal_features_share_one_front_end():
+    first, second = make_bundle()._fitted["cnn"]
+    assert first.features is second.features
+
+
+def test_a_hundred_byte_flips_are_a_hundred_refusals(folder):
+    rng = np.random.default_rng(1)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for i in range(100):
+        path = files[i % len(files)]
+        content = path.read_bytes()
+        at = rng.integers(len(content))
+        path.write_bytes(content[:at] + bytes([content[at] ^ (1 << rng.integers(8))]) + content[at + 1 :])
+        refusal(folder)
+        path.write_bytes(content)
+    Bundle.load(folder, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["cnn-1.safetensors", "fast-1.skops", "golden/golden.safetensors"])
+def test_a_renamed_pickle_is_refused_and_never_runs(folder, tmp_path, name):
+    class Trap:
+        def __reduce__(self):
+            return (tmp_path / "canary").mkdir, ()
+
+    (folder / name).write_bytes(pickle.dumps(Trap()))
+    refusal(folder)
+    write_manifest(folder)
+    refusal(folder)
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize("name", ["../outside.safetensors", "README.md/../../outside.safetensors"])
+def test_weights_are_read_from_the_checked_files_only(folder, tmp_path, name):
+    shutil.copy(folder / "cnn-1.safetensors", tmp_path / "outside.safetensors")
+    rewritten(folder, lambda c: c["members"]["cnn"].update(files=[name, "cnn-2.safetensors"]))
+    assert f"weights file is '{name}'" in refusal(folder)
+
+
+def test_other_weights_than_those_that_were_saved_fail_the_golden_sounds(folder):
+    path = folder / "cnn-1.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    tensors["head.weight"] *= -3
+    safetensors.torch.save_file(tensors, path)
+    write_manifest(folder)
+    assert "golden probability error" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("members", "cnn", "config", "features", "n_mels"), 15),
+        (("members", "cnn", "config", "features", "f_max_hz"), 1_000.0),
+        (("members", "fast", "temperatures"), [3.0]),
+        (("rate_hz",), 8_000),
+        (("classes",), ["a", "b"]),
+        (("multilabel",), True),
+    ],
+)
+def test_other_settings_than_those_of_the_training_are_refused(folder, path, value):
+    def change(config):
+        for key in path[:-1]:
+            config = config[key]
+        config[path[-1]] = value
+
+    rewritten(folder, change)
+    refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": 2}, "format"),
+        ({"rate_hz": 10}, "rate_hz"),
+        ({"window_samples": 2**26}, "0.01 to 60 seconds"),
+        ({"hop_samples": 1}, "hop of 0.005 seconds"),
+        ({"members": {}}, "members"),
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+def test_a_configuration_out_of_bounds_is_refused_at_once(folder, change, said):
+    rewritten(folder, lambda config: config.update(change))
+    started = time.process_time()
+    assert said in refusal(folder)
+    assert time.process_time() - started < 1
+
+
+def test_features_too_large_for_memory_are_refused(folder):
+    def change(config):
+        config.update(rate_hz=768_000, window_samples=768_000 * 60, hop_samples=768_000)
+        config["members"]["cnn"]["config"]["features"].update(hop_length=1, n_mels=1024)
+
+    rewritten(folder, change)
+    assert "numbers a window" in refusal(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[" * 99_999, b'{"format": 1e999}', b"\xff"])
+def test_a_configuration_that_makes_no_sense_is_refused(folder, content):
+    (folder / "config.json").write_bytes(content)
+    write_manifest(folder)
+    refusal(folder)
+
+
+def test_golden_sounds_or_answers_that_are_not_ours_are_refused(folder):
+    path = folder / "golden" / "golden.safetensors"
+    golden = safetensors.torch.load_file(path)
+    for change in (
+        {"clips": golden["clips"] + 1},
+        {"clips": golden["clips"].float()},
+        {"probs": golden["probs"][:2]},
+        {"probs": torch.full_like(golden["probs"], torch.nan)},
+        {"probs": golden["probs"] + 0.01},
+    ):
+        safetensors.torch.save_file({**golden, **change}, path)
+        write_manifest(folder)
+        refusal(folder)
+    safetensors.torch.save_file({"clips": golden["clips"]}, path)
+    write_manifest(folder)
+    assert "cannot be read" in refusal(folder)
+
+
+def test_the_list_of_training_contents_must_make_sense(folder):
+    path = folder / "trained_on.safetensors"
+    for tensors in ({}, {"contents": torch.full((2,), torch.nan)}, {"contents": torch.zeros(2, 2)}):
+        safetensors.torch.save_file(tensors, path)
+        write_manifest(folder)
+        assert "trained_on" in refusal(folder)
+
+
+def test_a_card_in_strange_bytes_is_no_obstacle(folder):
+    (folder / "README.md").write_bytes(b"caf\xe9")
+    write_manifest(folder)
+    assert Bundle.load(folder, device="cpu").card.startswith("caf")
+
+
+def test_a_save_that_is_killed_leaves_no_bundle(bundle, folder, monkeypatch):
+    monkeypatch.setattr(bundle_module, "write_manifest", lambda folder: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        bundle.save(folder)
+    assert "no model folder" in refusal(folder)
+
+
+def test_golden_sounds_are_checked_in_full_precision_whatever_the_device_prefers(bundle, tmp_path):
+    networks = bundle._fitted["cnn"]
+    kept = [network.precision for network in networks]
+    for network in networks:
+        network.precision = "bf16"
+    try:
+        bundle.save(tmp_path / "model")
+        assert {network.precision for network in networks} == {"bf16"}
+    finally:
+        for network, precision in zip(networks, kept, strict=True):
+            network.precision = precision
+    Bundle.load(tmp_path / "model", device="cpu")
+
+
+def test_a_member_needs_a_temperature_a_file(bundle):
+    values = bundle.config.model_dump()
+    values["members"]["cnn"]["temperatures"] = [1.0]
+    with pytest.raises(ValidationError, match="one temperature a file"):
+        type(bundle.config).model_validate(values)
+
+
+def test_scores_and_card_are_carried_along(bundle, tmp_path):
+    measured = card_scores({"accuracy": np.float64(0.75), "accuracy_ci95": [0.7, 0.8], "confusion": [[1]]})
+    bundle.described(measured, "# measured\n").save(tmp_path / "model")
+    loaded = Bundle.load(tmp_path / "model", device="cpu")
+    assert loaded.config.scores == {"accuracy": 0.75, "accuracy_ci95": [0.7, 0.8]}
+    assert loaded.card == "# measured\n"
+
+
+def test_the_environment_names_versions_and_machine():
+    assert {"earshot", "python", "torch", "platform", "processor"} <= set(environment())
+    assert all(isinstance(value, str) and value for value in environment().values())

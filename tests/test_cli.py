@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pickle
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from earshot.cli import app
+from earshot.console import exits
+
+from . import corpus
+
+FAST = [part for change in corpus.FAST for part in ("--set", change)]
+CNN = [part for change in corpus.CNN for part in ("--set", change)]
+
+
+def command(*args: object) -> int:
+    """Runs a command in this process; returns the exit code."""
+    try:
+        with exits():
+            app([str(arg) for arg in args], result_action="return_value")
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def refusal(*args: object) -> str:
+    """The one line that a command in a process of its own ends with."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-m", "earshot.cli", *map(str, args)], capture_output=True, text=True, timeout=120
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    # Processor time, and half as much again: what else the machine does is not ours to judge.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 7.5
+    return done.stderr.strip()
+
+
+def _empty(root: Path) -> list[object]:
+    (root / "data").mkdir()
+    return ["train", root / "data"]
+
+
+def _missing(root: Path) -> list[object]:
+    return ["train", root / "nowhere"]
+
+
+def _one_class(root: Path) -> list[object]:
+    return ["train", corpus.make(root / "data", ("hum",), n=3)]
+
+
+def _one_clip_a_class(root: Path) -> list[object]:
+    return ["train", corpus.make(root / "data", ("hum", "hiss"), n=1)]
+
+
+def _no_such_column(root: Path) -> list[object]:
+    (root / "list.csv").write_text("file,class\na.wav,x\n")
+    return ["train", root / "list.csv", "--label-column", "species"]
+
+
+def _no_such_recipe(root: Path) -> list[object]:
+    return ["train", corpus.make(root / "data"), "--recipe", "resnet"]
+
+
+def _no_such_key(root: Path) -> list[object]:
+    return ["train", corpus.make(root / "data"), "--set", "epoch=3"]
+
+
+def _value_against_the_rule(root: Path) -> list[object]:
+    return ["train", corpus.make(root / "data"), "--set", "epochs=-3"]
+
+
+BAD_DATA: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
+    "empty folder": (
+        _empty,
+        ["number of labelled sounds is 0", "expected sound files", "the folder is empty"],
+    ),
+    "missing folder": (_missing, ["path is", "nowhere", "that exists", "Check the spelling"]),
+    "one class": (_one_class, ["classes is ['hum']", "at least 2 classes", "Add clips"]),
+    "one clip a class": (_one_clip_a_class, ["'hiss'", "groups is 1 (1 clip", "at least 2", "Record more"]),
+    "missing column": (
+        _no_such_column,
+        ["column is 'species'", "one of the columns there: file, class", "Name"],
+    ),
+    "unknown recipe": (
+        _no_such_recipe,
+        ["recipe is 'resnet'", "cnn, default, fast, or a TOML file", "--help"],
+    ),
+    "unknown key": (_no_such_key, ["key is 'epoch'", "expected a key of the recipe", "experiment.toml"]),
+    "bad value": (
+        _value_against_the_rule,
+        ["members.cnn.training.epochs is -3", "greater than or equal to 1", "docs/recipes"],
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_DATA)
+def test_unusable_data_or_recipes_are_refused_in_one_line(fault: str, tmp_path: Path) -> None:
+    build, said = BAD_DATA[fault]
+    line = refusal(*build(tmp_path))
+    assert line.startswith("earshot: ")
+    assert [part for part in said if part not in line] == [], line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_model_with_a_flipped_byte_is_refused_in_one_line(
+    model: Path, sounds: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(model, tmp_path / "model"))
+    weights = copy / "fast-1.skops"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    line = refusal("predict", copy, sounds)
+    assert "fast-1.skops: SHA-256 is" in line
+    assert "Copy the model folder again" in line
+
+
+class _Trap:
+    """A pickle that leaves a file behind when it is loaded."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self.canary),)
+
+
+def test_a_model_with_a_pickle_in_it_is_refused_and_the_pickle_never_runs(
+    model: Path, sounds: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(model, tmp_path / "model"))
+    (copy / "weights.pkl").write_bytes(pickle.dumps(_Trap(tmp_path / "canary")))
+    line = refusal("predict", copy, sounds)
+    assert "file is 'weights.pkl'; expected only the files of the manifest" in line
+    assert "Remove it" in line
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize("kind", ["a folder of sounds", "a file", "nothing"])
+def test_what_is_no_model_folder_is_refused(
+    kind: str, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("x")
+    place = {"a folder of sounds": sounds, "a file": tmp_path / "file", "nothing": tmp_path / "none"}[kind]
+    assert command("predict", place, sounds) == 1
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert "expected a folder with manifest.json" in said.err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--top", "0"], "--top: N is 0"),
+        (["-o", "rows.xlsx"], "a file name that ends in .csv, .json, .parquet"),
+        (["--device", "cuda"], "device is 'cuda'"),
+    ],
+)
+def test_wrong_options_of_predict_are_refused(
+    args: list[str],
+    said: str,
+    model: Path,
+    sounds: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert command("predict", model, sounds, *args) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert said in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_usage_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("train") == 2
+    assert command("trian", "x") == 2
+    assert 'Did you mean "train"' in capsys.readouterr().err
+
+
+def test_a_fault_of_our_own_is_exit_code_3(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*args: object) -> None:
+        raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr("earshot.experiment.run", broken)
+    assert command("train", sounds, "--recipe", "fast", "-o", tmp_path / "run") == 3
+    assert "please report it" in capsys.readouterr().err
+
+
+def test_train_predict_and_evaluate_say_what_they_did(
+    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert command("train", sounds, "-o", run, "--recipe", "fast", *FAST) == 0
+    said = capsys.readouterr().err
+    assert "18 clips in 18 files" in said
+    assert "every file is its own group" in said
+    assert "fast, out of fold: accuracy" in said
+    files = ("experiment.toml", "clips.csv", "predictions.csv", "metrics.json", "history.csv", "report.html")
+    assert [name for name in (*files, "log.txt", "model/manifest.json") if not (run / name).is_file()] == []
+
+    assert command("predict", run / "model", sounds, "-o", tmp_path / "rows.csv") == 0
+    assert "18 files scored, 0 could not be read" in capsys.readouterr().err
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        assert {row["file"].split("/")[0] == row["label"] for row in csv.DictReader(file)} == {True}
+
+    fresh = corpus.make(tmp_path / "fresh", ("hiss", "hum", "ticks"), n=2, first_seed=50)
+    assert command("evaluate", run / "model", fresh, "-o", tmp_path / "scores") == 0
+    assert "6 clips: accuracy 100.0 %" in capsys.readouterr().err
+    assert json.loads((tmp_path / "scores" / "metrics.json").read_text())["accuracy"] == 1.0
+    assert (tmp_path / "scores" / "report.html").is_file()
+
+
+def test_without_an_output_predict_prints_the_best_guesses(
+    model: Path, sounds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("predict", model, sounds / "hum", "--top", 2, "--quiet") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6
+    name, first, second = lines[0].split("\t")
+    assert (name, first.split()[0]) == ("hum0000.wav", "hum")
+    assert float(first.split()[1]) > float(second.split()[1])
+
+
+def test_nothing_readable_to_predict_is_exit_code_1(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = corpus.add_broken(tmp_path / "data")
+    assert command("predict", model, tmp_path / "data", "-o", tmp_path / "rows.csv", "--quiet") == 1
+    assert "readable files is 0" in capsys.readouterr().err
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        assert sorted(row["file"] for row in csv.DictReader(file)) == names
+
+
+def test_ctrl_c_ends_at_once_in_one_line_and_the_run_goes_on_later(sounds: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    # A checkpoint after every epoch, and more epochs than anybody would wait for.
+    patched = (
+        "import earshot.training.fit as f; f._CHECKPOINT_EVERY_S = 0; from earshot.cli import main; main()"
+    )
+    args = ["train", sounds, "-o", folder, "--quiet", "--recipe", "cnn", "--device", "cpu", *CNN]
+    process = subprocess.Popen(
+        [sys.executable, "-c", patched, *map(str, args), "--set", "epochs=100000"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    checkpoint = folder / "folds" / "cnn-1" / "checkpoint"
+    try:
+        _wait_for(checkpoint, process)
+        start_s = time.monotonic()
+        again = ["train", sounds, "-o", folder, "--recipe", "cnn", *CNN, "--set", "epochs=100000"]
+        assert command(*again) == 1, "a second run in the same folder"
+        assert time.monotonic() - start_s < 2
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert said == "earshot: interrupted; the same command continues where it stopped\n"
+    assert checkpoint.stat().st_size > 0
+    assert [p.name for p in folder.rglob("*.part")] == []
+
+
+def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    for _ in range(6_000):
+        if path.exists():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    raise AssertionError(f"{path.name} did not appear within a minute")
+
+
+def test_hostile_class_names_stay_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = {"hum": "<script>alert(1)<x>", "hiss": "=cmd|' calc'!A0", "ticks": "-1+2 [bold]"}
+    data = corpus.make(tmp_path / "data", ("hum", "hiss", "ticks"), n=4, names=names)
+    run = tmp_path / "run"
+    assert command("train", data, "-o", run, "--recipe", "fast", *FAST) == 0
+    page = (run / "report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    for name in ("clips.csv", "predictions.csv"):
+        assert not _formulas(run / name), name
+    assert "<script" not in (run / "model" / "README.md").read_text()
+    capsys.readouterr()
+    assert command("predict", run / "model", data, "-o", tmp_path / "rows.csv") == 0
+    assert not _formulas(tmp_path / "rows.csv")
+    assert command("evaluate", run / "model", data, "-o", tmp_path / "scores") == 0
+    assert not _formulas(tmp_path / "scores" / "predictions.csv")
+    assert "<script" not in (tmp_path / "scores" / "report.html").read_text()
+
+
+def _formulas(path: Path) -> list[str]:
+    """Cells that a spreadsheet would run."""
+    with path.open(newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert any(cell.startswith("'=cmd") or "p_=cmd" in cell for cell in cells), "the class is not there"
+    return [cell for cell in cells if cell[:1] in tuple("=+-@\t\r") and not _is_number(cell)]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def test_the_report_asks_for_nothing_from_outside(fast_run: Path) -> None:
+    page = (fast_run / "report.html").read_text()
+    for outside in ("http://", "https://", "src=", "<link", "@import", "<script"):
+        found = [part[:60] for part in page.split(outside)[1:] if not part.startswith("www.w3.org/")]
+        assert not found, (outside, found)

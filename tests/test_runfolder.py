@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from earshot import files
+from earshot.errors import EarshotError
+from earshot.files import write_whole
+from earshot.runfolder import RunFolder
+
+
+def test_a_second_holder_is_refused_at_once_and_named_the_way_out(tmp_path: Path) -> None:
+    with RunFolder(tmp_path).locked():
+        start_s = time.monotonic()
+        with (
+            pytest.raises(EarshotError, match=r"another earshot is working .*another -o") as refusal,
+            RunFolder(tmp_path).locked(),
+        ):
+            pass
+        assert time.monotonic() - start_s < 2
+        assert "\n" not in str(refusal.value)
+    with RunFolder(tmp_path).locked():
+        pass
+
+
+def test_the_lock_of_a_killed_run_is_gone(tmp_path: Path) -> None:
+    script = (
+        "import sys, fcntl, time\n"
+        "file = open(sys.argv[1] + '/.lock', 'a'); fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True)\n"
+        "time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(EarshotError), RunFolder(tmp_path).locked():
+            pass
+        holder.kill()
+        holder.wait()
+    with RunFolder(tmp_path).locked():
+        pass
+
+
+def test_a_folder_belongs_to_one_recipe(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "a" / "b")
+    folder.claim("seed = 1\n")
+    folder.claim("seed = 1\n")
+    with pytest.raises(EarshotError, match="another recipe"):
+        folder.claim("seed = 2\n")
+    assert (tmp_path / "a" / "b" / "experiment.toml").read_text() == "seed = 1\n"
+
+
+def test_the_log_adds_lines(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.log("one")
+    folder.log("two · 2 µs")
+    lines = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
+    assert [line.split(" ", 2)[2] for line in lines] == ["one", "two · 2 µs"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    write_whole(tmp_path / "a.json", "old")
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(*((files.os, "fsync") if call == "fsync" else (Path, "replace")), full)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(tmp_path / "a.json", "new")
+    assert (tmp_path / "a.json").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_plain_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises((EarshotError, OSError)):
+        RunFolder(tmp_path / "file" / "run")

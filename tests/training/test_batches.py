@@ -1,0 +1,170 @@
+import numpy as np
+import pytest
+import torch
+
+from earshot.audio.augment import AugmentConfig
+from earshot.audio.features import LogMel, LogMelConfig
+from earshot.audio.windows import InMemory
+from earshot.training.batches import TrainingBatches, balancing_weights, draw_seed
+
+RATE_HZ = 4_000
+STILL = AugmentConfig(
+    shift=False,
+    gain_db=0,
+    polarity=False,
+    noise_probability=0,
+    mix_probability=0,
+    time_resize=0,
+    frequency_resize=0,
+    n_time_masks=0,
+    n_frequency_masks=0,
+)
+
+
+class Same(torch.nn.Module):
+    """A front end that passes waveforms through."""
+
+    def forward(self, waveforms):
+        return waveforms
+
+
+def batches(clips, *, n_classes=2, augment=STILL, front_end=None, weights=None, rows=None, **values):
+    targets = np.eye(n_classes, dtype=np.float32)[np.arange(len(clips)) % n_classes]
+    rows = np.arange(len(clips)) if rows is None else rows
+    settings = {"length": 8, "batch_size": 4, "seed": 0, "device": "cpu"} | values
+    return TrainingBatches(
+        InMemory(clips),
+        rows=rows,
+        targets=targets[rows],
+        front_end=front_end or Same(),
+        augment=augment,
+        weights=weights,
+        **settings,
+    )
+
+
+def constants(n, length=8):
+    return [np.full(length, 100 * i, np.int16) for i in range(n)]
+
+
+def seen(epoch):
+    return [int(v) for features, _ in epoch for v in (features[:, 0] * 327.68).round()]
+
+
+def test_an_epoch_is_the_same_whenever_it_is_asked_for():
+    rng = np.random.default_rng(0)
+    clips = [rng.integers(-9_000, 9_000, 5_000).astype(np.int16) for _ in range(12)]
+    front_end = LogMel(LogMelConfig(n_fft=256, hop_length=128, n_mels=8), RATE_HZ)
+    one = batches(clips, augment=AugmentConfig(), front_end=front_end, length=2_000)
+    other = batches(clips, augment=AugmentConfig(), front_end=front_end, length=2_000)
+    for number in (0, 1):
+        list(other.epoch(number))
+    for (features, targets), (again, targets_again) in zip(one.epoch(1), other.epoch(1), strict=True):
+        assert torch.equal(features, again)
+        assert torch.equal(targets, targets_again)
+    assert not torch.equal(next(one.epoch(0))[0], next(one.epoch(1))[0])
+
+
+def test_each_clip_is_seen_once_an_epoch_in_an_order_of_its_own():
+    data = batches(constants(12))
+    assert sorted(seen(data.epoch(0))) == list(range(12))
+    assert seen(data.epoch(0)) != seen(data.epoch(1))
+
+
+def test_a_smaller_last_batch_is_left_out_and_the_clips_in_it_change():
+    data = batches(constants(6))
+    assert len(data) == 1
+    drawn = {i for number in range(12) for i in seen(data.epoch(number))}
+    assert drawn == set(range(6))
+
+
+def test_fewer_clips_than_a_batch_make_one_batch():
+    data = batches(constants(3), batch_size=32)
+    assert [len(features) for features, _ in data.epoch(0)] == [3]
+
+
+def test_only_the_given_rows_are_drawn_with_their_own_targets():
+    rows = np.array([1, 4, 7, 10])
+    data = batches(constants(12), n_classes=3, rows=rows)
+    for features, targets in data.epoch(0):
+        clips = (features[:, 0] * 327.68).round().long()
+        assert set(clips.tolist()) == set(rows.tolist())
+        assert (targets.argmax(dim=1) == clips % 3).all()
+
+
+def test_windows_of_long_clips_start_anywhere_and_short_clips_are_repeated():
+    ramp = np.arange(20, dtype=np.int16)
+    data = batches([ramp, np.array([5, 6, 7], np.int16)], batch_size=2)
+    starts = set()
+    for number in range(60):
+        for features, _ in data.epoch(number):
+            rows = (features * 32_768).round().int().tolist()
+            long = next(row for row in rows if row != [5, 6, 7, 5, 6, 7, 5, 6])
+            assert long == list(range(long[0], long[0] + 8))
+            starts.add(long[0])
+    assert starts == set(range(13))
+
+
+def test_even_classes_are_not_weighed():
+    assert balancing_weights(np.eye(3, dtype=np.float32)[[0, 0, 1, 1, 2]]) is None
+
+
+def test_classes_beyond_two_to_one_get_equal_shares():
+    labels = np.array([0] * 9 + [1] * 3 + [2] * 1)
+    weights = balancing_weights(np.eye(3, dtype=np.float32)[labels])
+    assert weights.sum() == pytest.approx(1)
+    for k in range(3):
+        assert weights[labels == k].sum() == pytest.approx(1 / 3)
+
+
+def test_a_class_without_clips_does_not_count_as_uneven():
+    assert balancing_weights(np.eye(4, dtype=np.float32)[[0, 0, 1, 1]]) is None
+
+
+def test_clips_with_several_labels_are_not_weighed():
+    targets = np.eye(2, dtype=np.float32)[[0] * 9 + [1]]
+    targets[0] = 1
+    assert balancing_weights(targets) is None
+
+
+def test_weighed_draws_show_classes_alike_often():
+    labels = np.array([0] * 28 + [1] * 4)
+    targets = np.eye(2, dtype=np.float32)[labels]
+    data = TrainingBatches(
+        InMemory(constants(32)),
+        rows=np.arange(32),
+        targets=targets,
+        length=8,
+        batch_size=32,
+        front_end=Same(),
+        augment=STILL,
+        weights=balancing_weights(targets),
+        seed=0,
+        device="cpu",
+    )
+    share = np.mean([float(drawn[:, 1].mean()) for number in range(40) for _, drawn in data.epoch(number)])
+    assert share == pytest.approx(0.5, abs=0.05)
+
+
+def test_mixing_makes_targets_soft_and_keeps_their_sum():
+    rng = np.random.default_rng(0)
+    clips = [rng.integers(-9_000, 9_000, 50).astype(np.int16) for _ in range(16)]
+    mixing = STILL.model_copy(update={"mix_probability": 1.0})
+    targets = torch.cat([drawn for _, drawn in batches(clips, augment=mixing).epoch(0)])
+    assert ((targets > 0.01) & (targets < 0.99)).any()
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(len(targets)))
+
+
+def test_sampled_features_are_not_augmented():
+    data = batches(constants(5), augment=AugmentConfig(), length=8)
+    values = (data.sample_features(3) * 327.68).round()
+    assert values.shape == (3, 8)
+    assert set(values.flatten().tolist()) <= {0.0, 1.0, 2.0, 3.0, 4.0}
+    assert len(data.sample_features(99)) == 5
+
+
+def test_seeds_of_neighbouring_numbers_differ_and_stay_in_63_bits():
+    seeds = {draw_seed(a, b, c) for a in range(5) for b in range(5) for c in range(5)}
+    assert len(seeds) == 125
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert draw_seed(1, 2) == draw_seed(1, 2)
