@@ -39,8 +39,8 @@ def clips(seed: int = 0) -> NDArray[np.float32]:
 def with_earshot(waveforms: NDArray[np.float32], front_end: LogMel) -> NDArray[np.float32]:
     """Levels in dB. Shape: [B, T] -> [B, M, F]."""
     with torch.inference_mode():
-        levels: NDArray[np.float32] = front_end(torch.from_numpy(waveforms)).numpy()
-    return levels
+        levels = front_end(torch.from_numpy(waveforms))
+    return np.asarray(levels.numpy(), dtype=np.float32)
 
 
 def with_librosa(waveforms: NDArray[np.float32]) -> list[NDArray[np.float32]]:

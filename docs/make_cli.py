@@ -30,7 +30,7 @@ WIDTH = 96
 
 # What keys mean that do not say it themselves (`Field(description=...)` in the model comes first).
 MEANINGS: dict[str, str] = {
-    "Recipe.name": "shown in reports; a named recipe or a file has its name",
+    "Recipe.name": "names the run folder; letters, digits, spaces, `.` and `-`. A file has its own name",
     "Recipe.description": "for people",
     "Recipe.seed": "of every random draw: folds, weights, order, augmentation",
     "Recipe.n_folds": "folds to deal where the data bring none; fewer where a class has fewer groups",
@@ -223,17 +223,19 @@ def _allowed(annotation: Any, metadata: Iterable[Any]) -> str:
     if origin is tuple:
         several = f"list{_range(metadata)}" if inner[-1] is Ellipsis else f"list of {len(inner)}"
         return f"{several}, each a {_allowed(inner[0], ())}"
-    if annotation in (int, float):
-        return {int: "whole number", float: "number"}[annotation] + _range(metadata)
-    return {bool: "`true`, `false`", str: "text"}[annotation]
+    if annotation is bool:
+        return "`true`, `false`"
+    return {int: "whole number", float: "number", str: "text"}[annotation] + _range(metadata)
 
 
 def _range(metadata: Iterable[Any]) -> str:
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
     plain = [rule for each in metadata for rule in (each.metadata if isinstance(each, FieldInfo) else [each])]
     rules = [f"{signs[s]} {_short(getattr(r, s))}" for r in plain for s in signs if hasattr(r, s)]
-    rules += [f"at least {rule.min_length} long" for rule in plain if hasattr(rule, "min_length")]
-    rules += [f"at most {rule.max_length} long" for rule in plain if hasattr(rule, "max_length")]
+    lengths = {"min_length": "at least", "max_length": "at most"}
+    rules += [
+        f"{word} {getattr(r, s)} long" for r in plain for s, word in lengths.items() if getattr(r, s, None)
+    ]
     return f" {', '.join(rules)}" if rules else ""
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from earshot import Bundle, Clips, read_clips
+from earshot.deploy.predict import predict_paths
 from earshot.errors import DataError, EarshotError
 from earshot.experiment import Experiment, RunResult, run
 from earshot.recipe import load_recipe
@@ -85,6 +86,10 @@ def test_good_files_among_broken_ones_train_and_predict_exactly(tmp_path: Path, 
     assert sorted(row["id"] for row in scored) == sorted(row["id"] for row in rows if row["id"] not in broken)
     page = (tmp_path / "run" / "report.html").read_text()
     assert all(name in page for name in broken)
+    found, predicted = predict_paths(result.bundle, [data])
+    outcomes = dict(zip(found.ids, (outcome for outcome, _ in predicted), strict=True))
+    assert len(outcomes) == 2 * n_good + len(broken)
+    assert {name for name, outcome in outcomes.items() if not outcome.accepted} == broken
 
 
 def test_out_of_fold_predictions_come_from_models_that_did_not_hear_the_group(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = "custom"
+    name: str = Field("custom", pattern=r"^\w[\w. -]*$", max_length=80)
     description: str = ""
     seed: int = Field(0, ge=0, lt=2**63)
     n_folds: int = Field(5, ge=2, le=100)

@@ -36,7 +36,16 @@ def assert_sound(clips: Clips, fold: splits.Fold) -> None:
     assert not set(clips.groups[fold.train]) & set(clips.groups[fold.test])
 
 
-ROWS = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 12)), min_size=4, max_size=60)
+@st.composite
+def labelled_groups(draw: st.DrawFn) -> list[tuple[str, int]]:
+    """(label, group) rows, two groups of each class at least, in any order."""
+    rows = draw(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 12)), max_size=60))
+    present = {label for label, _ in rows} | {"a", "b"}
+    rows += [(label, group) for label in present for group in (13, 14)]
+    return draw(st.permutations(rows))
+
+
+ROWS = labelled_groups()
 
 
 @given(rows=ROWS, n_folds=st.integers(2, 7), seed=st.integers(0, 5))

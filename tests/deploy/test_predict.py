@@ -66,13 +66,17 @@ def _samples(path: Path) -> np.ndarray:
     return np.asarray(samples)
 
 
-def test_a_long_clip_is_the_mean_of_its_windows(bundle: Bundle) -> None:
-    long = corpus.sound("hum", duration_s=7.0).astype(np.float32)
-    length, hop = bundle.config.window_samples, bundle.config.hop_samples
+def test_what_a_member_says_of_a_long_clip_is_the_mean_over_its_windows(bundle: Bundle) -> None:
+    long = to_int16(corpus.sound("hum", duration_s=7.0).astype(np.float32))
+    members = [member for family in bundle._fitted.values() for member in family]
+    length, hop = 16_000, 16_000
     starts = window_starts(len(long), length=length, hop=hop)
-    assert len(starts) > scoring._BATCH_WINDOWS / 3
-    one_by_one = bundle.score_waveforms([long[start : start + length] for start in starts])
-    np.testing.assert_allclose(bundle.score_waveforms([long])[0], one_by_one.mean(axis=0), atol=1e-6)
+    assert starts.tolist() == [0, 16_000, 32_000, 40_000]
+    cuts = [long[start : start + length] for start in starts]
+    one_by_one = np.stack(list(scoring.score_clips(cuts, members, length=length, hop=hop)))
+    [whole] = scoring.score_clips([long], members, length=length, hop=hop)
+    assert np.ptp(one_by_one, axis=0).max() > 1e-4, "windows of equal scores would prove nothing"
+    np.testing.assert_allclose(whole, one_by_one.mean(axis=0), atol=1e-6)
 
 
 def test_a_clip_of_more_windows_than_a_batch_is_scored_as_one(

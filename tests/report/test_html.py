@@ -413,3 +413,13 @@ def test_names_that_are_not_unicode_can_be_written(tmp_path):
 )
 def test_numbers_are_written_for_people(shown, text):
     assert shown == text
+
+
+def test_the_score_on_the_datas_own_test_split_stands_below_the_out_of_fold_score():
+    scores = {"accuracy": 0.5, "accuracy_ci95": [0.4, 0.6]}
+    page = render(
+        ReportValues(
+            title="t", created="now", command="c", metrics=scores | {"test": scores | {"accuracy": 0.45}}
+        )
+    )
+    assert page.index("This model") < page.index("On the test split")

@@ -135,7 +135,8 @@ def draw_mixing(levels: Tensor, *, rng: Generator, probability: float = 1.0) -> 
 
 def _levels(waveforms: Tensor) -> Tensor:
     """Root mean square of each row. Shape: [B, T] -> [B]."""
-    return torch.linalg.vector_norm(waveforms, dim=1) / math.sqrt(waveforms.shape[1])
+    norms: Tensor = torch.linalg.vector_norm(waveforms, dim=1)
+    return norms / math.sqrt(waveforms.shape[1])
 
 
 def add_noise_(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -148,23 +149,27 @@ def _resampled(reader: Reader, range_s: tuple[float, float | None], rate_hz: int
     """Float32 [T] at `rate_hz`; streamed, which keeps memory small and equals soxr's one-shot result."""
     blocks = reader.blocks(*range_s)
     if rate_hz != reader.rate_hz:
-        stream = soxr.ResampleStream(reader.rate_hz, rate_hz, 1, dtype="float32", quality=quality)
-        blocks = _through(stream, blocks)
+        blocks = _through_soxr(blocks, reader, rate_hz, quality)
     samples = next(blocks)
     for piece in blocks:
-        reader.check_result(samples.nbytes + piece.nbytes)
         samples = _joined(samples, piece)
     if len(samples) == 0:  # a few samples of a fast recording can fall between two of a slow one
         samples = np.zeros(1, np.float32)
     return samples
 
 
-def _through(stream: soxr.ResampleStream, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    held = next(blocks)
-    for block in blocks:
-        yield stream.resample_chunk(np.ascontiguousarray(held))
-        held = block
-    yield stream.resample_chunk(np.ascontiguousarray(held), last=True)
+def _through_soxr(
+    blocks: Iterator[np.ndarray], reader: Reader, rate_hz: int, quality: str
+) -> Iterator[np.ndarray]:
+    """Resampled blocks; each is held back until it is known whether it is the last."""
+    stream = soxr.ResampleStream(reader.rate_hz, rate_hz, 1, dtype="float32", quality=quality)
+    held, n_read = next(blocks), 0
+    for block in itertools.chain(blocks, [None]):
+        n_read += len(held)
+        reader.check_result(n_read * 4 * rate_hz // reader.rate_hz)
+        yield stream.resample_chunk(np.ascontiguousarray(held), last=block is None)
+        if block is not None:
+            held = block
 
 
 def _joined(samples: np.ndarray, piece: np.ndarray) -> np.ndarray:

@@ -45,10 +45,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What the pool must know of the store: the key of a sound, and the sounds that are there already."""
+    """What the pool must know of the store: the key of a sound, and the sounds that are there already, if any."""
 
     key_of: Callable[[str, Range], str]
     lookup: Callable[[Sequence[str]], dict[str, Entry]]
+    has_any: bool
 
 
 class DecodePool:
@@ -166,7 +167,6 @@ class _Run:
         self, pool: DecodePool, jobs: Iterator[Job], catalogue: Catalogue, results: queue.SimpleQueue[Any]
     ) -> None:
         self._pool, self._jobs, self._catalogue, self._results = pool, jobs, catalogue, results
-        self._fresh: dict[str, Entry] = {}
         self._lock = threading.Lock()
 
     def work(self) -> None:
@@ -218,29 +218,30 @@ class _Run:
             job.entries[wanted] = entry
 
     def _converse(self, worker: WorkerProcess, job: Job, writer: ShardWriter) -> None:
-        worker.send({"path": job.path})
+        wanted = job.open_ranges()
+        place = {"shard": str(writer.part), "offset": writer.n_bytes}
+        worker.send({"path": job.path, "ranges": wanted, "ask": self._catalogue.has_any, **place})
         hello = worker.receive()
         if "content" not in hello:
-            job.entries |= {wanted: Entry("", **hello) for wanted in job.open_ranges()}
+            job.entries |= {range_s: Entry("", **hello) for range_s in wanted}
             return
         job.content, job.stat, job.settled = hello["content"], tuple(hello["stat"]), hello["settled"]
-        keys = {wanted: self._catalogue.key_of(job.content, wanted) for wanted in job.open_ranges()}
-        known = self._catalogue.lookup(list(keys.values()))
-        for wanted, key in keys.items():
-            entry = known.get(key) or self._fresh.get(key) or self._decode(worker, wanted, key, writer)
-            job.entries[wanted] = entry
-        worker.send(None)
+        keys = {range_s: self._catalogue.key_of(job.content, range_s) for range_s in wanted}
+        if self._catalogue.has_any:
+            known = self._catalogue.lookup(list(keys.values()))
+            job.entries |= {range_s: known[key] for range_s, key in keys.items() if key in known}
+            wanted = job.open_ranges()
+            worker.send(wanted)
+        for range_s in wanted:
+            job.entries[range_s] = self._take(worker.receive(), keys[range_s], writer)
 
-    def _decode(self, worker: WorkerProcess, wanted: Range, key: str, writer: ShardWriter) -> Entry:
-        place = {"shard": str(writer.part), "offset": writer.n_bytes}
-        worker.send({"start_s": wanted[0], "end_s": wanted[1], **place})
-        answer = worker.receive()
+    def _take(self, answer: dict[str, Any], key: str, writer: ShardWriter) -> Entry:
         if "fatal" in answer:
             raise EarshotError(f"The cache cannot be written: {answer['fatal']}. Free some space.")
         if answer["reason"] in _TRANSIENT:
             return Entry("", **answer)
         if answer["status"] != "failed":
             answer |= {"shard": writer.name, "offset": writer.n_bytes}
-        entry = self._fresh[key] = Entry(key, **answer)
+        entry = Entry(key, **answer)
         writer.accept(entry)
         return entry

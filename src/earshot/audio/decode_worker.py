@@ -1,8 +1,9 @@
 """The worker process: hashes and decodes one file after the other for a `DecodePool`, and nothing else.
 
-Conversation, one JSON object a line. Pool: `{path}`. Worker: `{content, stat, settled}`, or a failure.
-Pool: any number of `{start_s, end_s, shard, offset}`, answered one by one, then `null`. Samples go straight
-to the shard file as int16; a crash can therefore spoil nothing but bytes that the pool has not yet accepted.
+Conversation, one JSON object a line. Pool: `{path, ranges, shard, offset, ask}`. Worker: `{content, stat,
+settled}`, or a failure, which ends it. Pool, if it has set `ask`: the list of ranges that it still wants, knowing
+the content. Worker: one answer a range. Samples go straight to the shard file as int16, one sound after the other
+from `offset` on; a crash can therefore spoil nothing but bytes that the pool has not yet accepted.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def main() -> None:
     _bound_memory(options.memory_bytes)
     _send(replies, {"ready": True})
     while line := requests.readline():
-        _serve_file(json.loads(line)["path"], options, requests, replies)
+        _serve_file(json.loads(line), options, requests, replies)
 
 
 def _private_pipes() -> tuple[IO[bytes], IO[bytes]]:
@@ -77,10 +78,12 @@ def _bound_memory(n_bytes: int) -> None:
         return
 
 
-def _serve_file(path: str, options: WorkerOptions, requests: IO[bytes], replies: IO[bytes]) -> None:
-    where = printable(path)
+def _serve_file(
+    request: dict[str, Any], options: WorkerOptions, requests: IO[bytes], replies: IO[bytes]
+) -> None:
+    where = printable(request["path"])
     try:
-        fd = open_regular(path, where)
+        fd = open_regular(request["path"], where)
     except DecodeError as error:
         _send(replies, _refused(error, where))
         return
@@ -89,17 +92,32 @@ def _serve_file(path: str, options: WorkerOptions, requests: IO[bytes], replies:
         before = stat_key(os.fstat(fd))
         hello = _hashed(fd, before)
         _send(replies, hello)
-        while "content" in hello and (request := json.loads(requests.readline() or b"null")):
-            _guard(options)
-            reply = _decoded(fd, request, options)
-            changed = stat_key(os.fstat(fd)) != before
-            _send(
-                replies,
-                _refused(failure("changed", "", "file", "growing", "a file"), "") if changed else reply,
-            )
+        if "content" in hello:
+            wanted = json.loads(requests.readline() or b"[]") if request["ask"] else request["ranges"]
+            _answer(fd, wanted, request, replies=replies, options=options, before=before)
     finally:
         _guard(None)
         os.close(fd)
+
+
+def _answer(
+    fd: int,
+    wanted: list[tuple[float, float | None]],
+    request: dict[str, Any],
+    *,
+    replies: IO[bytes],
+    options: WorkerOptions,
+    before: StatKey,
+) -> None:
+    """Decodes the wanted ranges; `before` is the file's stat key when its content was hashed."""
+    offset = request["offset"]
+    for range_s in wanted:
+        _guard(options)
+        reply = _decoded(fd, range_s, options, shard=request["shard"], offset=offset)
+        if stat_key(os.fstat(fd)) != before:
+            reply = _refused(failure("changed", "", "file", "growing", "a file at rest"), "")
+        offset += 2 * reply.get("n_samples", 0)
+        _send(replies, reply)
 
 
 def _hashed(fd: int, stat: StatKey) -> dict[str, Any]:
@@ -119,17 +137,20 @@ def _guard(options: WorkerOptions | None) -> None:
         signal.setitimer(signal.ITIMER_REAL, 2 * options.timeout_s + 1 if options else 0)
 
 
-def _decoded(fd: int, request: dict[str, Any], options: WorkerOptions) -> dict[str, Any]:
-    range_s = {"start_s": request["start_s"], "end_s": request["end_s"]}
+def _decoded(
+    fd: int, range_s: tuple[float, float | None], options: WorkerOptions, *, shard: str, offset: int
+) -> dict[str, Any]:
+    start_s, end_s = range_s
+    how: dict[str, Any] = {"rate_hz": options.rate_hz, "limits": options.limits, "quality": options.quality}
     try:
-        sound = decode(fd, rate_hz=options.rate_hz, limits=options.limits, quality=options.quality, **range_s)
-        crc = _write(sound.samples, request["shard"], request["offset"])
+        sound = decode(fd, start_s=start_s, end_s=end_s, **how)
+        crc = _write(sound.samples, shard, offset)
     except DecodeError as error:
         return _refused(error, _NAMELESS)
     except MemoryError:
         return _refused(failure("no_memory", "", "memory needed", "more", "what a worker may have"), "")
     except OSError as error:
-        return {"fatal": f"{request['shard']}: {error.strerror}"}
+        return {"fatal": f"{shard}: {error.strerror}"}
     except Exception as error:  # a fault of ours or of a library: this sound is lost, the run goes on
         return _refused(failure("crashed", "", "decoder", repr(error), "no exception"), "")
     return {

@@ -103,6 +103,9 @@ class Index:
         rows = self._select("SELECT * FROM shards WHERE name IN", list(names))
         return {name: _numbers(stat) for name, stat, crc in rows if crc == _crc(name, stat)}
 
+    def has_sounds(self) -> bool:
+        return bool(self._guarded(partial(_fetch, query="SELECT key FROM sounds LIMIT 1", values=())))
+
     def shards_in_use(self) -> set[str]:
         rows = self._guarded(partial(_fetch, query="SELECT DISTINCT shard FROM sounds", values=()))
         return {name for (name,) in rows}

@@ -186,7 +186,7 @@ class _Work:
             progress(n_done, n_all)
 
         jobs = [Job(path, ranges) for path, ranges in missing.items()]
-        catalogue = Catalogue(self._key_of, self._lookup)
+        catalogue = Catalogue(self._key_of, self._lookup, has_any=self._index.has_sounds())
         if jobs:
             pool.run(jobs, catalogue, on_job=take, on_shard=self._commit)
             remove_orphans(self._folder, self._index.shards_in_use())

@@ -16,13 +16,16 @@ import torch
 
 @functools.cache
 def _pool(n_threads: int) -> ThreadPoolExecutor:
-    pool = ThreadPoolExecutor(
-        n_threads, thread_name_prefix="earshot", initializer=torch.set_num_threads, initargs=(1,)
-    )
+    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="earshot", initializer=_use_one_thread)
     # Setting it in a thread also sets it for every thread that starts later: start all, then set it back.
     list(pool.map(lambda barrier: barrier.wait(), [Barrier(n_threads)] * n_threads))
     torch.set_num_threads(n_threads)
     return pool
+
+
+def _use_one_thread() -> None:
+    torch.get_num_threads()  # a thread takes the common number at its first question, also after setting its own
+    torch.set_num_threads(1)
 
 
 def over_rows(work: Callable[[int], None], n_rows: int) -> None:

@@ -57,13 +57,14 @@ def read_member(
         BundleError: the file does not hold exactly the parameters of `config`, or holds a type that is not allowed.
     """
     front_end = build_front_end(config, rate_hz)
+    n_features: Any = front_end.n_features
     if not config.is_network:
-        estimator = _read_estimator(path, n_features=front_end.n_features)
+        estimator = _read_estimator(path, n_features=n_features)
         return ClassicalMember(
             front_end, estimator, n_classes=n_classes, temperature=temperature, multilabel=multilabel
         )
     builder = functools.partial(
-        MODELS[config.model.kind], config.model, n_features=front_end.n_features, n_classes=n_classes
+        MODELS[config.model.kind], config.model, n_features=n_features, n_classes=n_classes
     )
     network = _read_network(path, builder)
     precision = fast_precision(device)

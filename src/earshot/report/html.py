@@ -143,10 +143,12 @@ def _plain(value: object) -> str:
 
 
 def _strips(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Rows of the score chart: the shipped model, then each member; places in percent of the axis."""
+    """Rows of the score chart: the shipped model, out of fold and on the data's test split, then each member."""
     members = dict(metrics.get("members") or {})
     alone = len(members) == 1 and next(iter(members.values())).get("accuracy") == metrics.get("accuracy")
     rows = [("This model", dict(metrics), "")]
+    if metrics.get("test"):
+        rows.append(("On the test split", dict(metrics["test"]), ""))
     if not alone:
         for name, scores in members.items():
             rows.append((name, scores, "baseline" if name == metrics.get("baseline") else ""))
