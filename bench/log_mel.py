@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import statistics
-import time
-from collections.abc import Callable
 
 import librosa
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench import seconds, table
 from earshot.audio.features import LogMel, LogMelConfig
 
 RATE_HZ = 44_100
@@ -33,14 +32,15 @@ def clips(seed: int = 0) -> NDArray[np.float32]:
     start_hz, slope_hz = rng.uniform(100, 8_000, (2, BATCH, 1))
     tones = np.sin(2 * np.pi * (start_hz * t + slope_hz * t**2 / 10))
     noise = rng.normal(size=(BATCH, N_SAMPLES)) * 10.0 ** (rng.uniform(-60, -10, (BATCH, 1)) / 20)
-    return (0.3 * tones + 0.3 * noise).astype(np.float32)
+    return np.asarray(0.3 * tones + 0.3 * noise, dtype=np.float32)
 
 
 def with_earshot(waveforms: NDArray[np.float32], front_end: LogMel) -> NDArray[np.float32]:
     """Levels in dB. Shape: [B, T] -> [B, M, F]."""
     with torch.inference_mode():
-        levels = front_end(torch.from_numpy(waveforms))
-    return np.asarray(levels.numpy(), dtype=np.float32)
+        levels: torch.Tensor = front_end(torch.from_numpy(waveforms))
+    array: NDArray[np.float32] = levels.numpy()
+    return array
 
 
 def with_librosa(waveforms: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -60,20 +60,13 @@ def with_librosa(waveforms: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     ]
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def max_error_db(ours: NDArray[np.float32], theirs: list[NDArray[np.float32]]) -> float:
     """The largest difference within `TOP_DB` of a clip's loudest band."""
     return max(float(np.abs(a - b)[b > b.max() - TOP_DB].max()) for a, b in zip(ours, theirs, strict=True))
 
 
-def main() -> dict[str, float]:
-    """Measures and prints; returns the figures."""
+def main() -> str:
+    """The table of clips/s and of the error."""
     torch.set_num_threads(os.cpu_count() or 1)
     waveforms, front_end = clips(), LogMel(CONFIG, RATE_HZ)
     error_db = max_error_db(with_earshot(waveforms, front_end), with_librosa(waveforms))
@@ -83,15 +76,16 @@ def main() -> dict[str, float]:
     ]
     ours, theirs = (BATCH / statistics.median(column) for column in zip(*rounds, strict=True))
     ratio = statistics.median(b / a for a, b in rounds)
-    print(
-        f"log-mel of 5 s clips at {RATE_HZ} Hz, {torch.get_num_threads()} threads, median of {ROUNDS} rounds"
+    rows = [
+        ("earshot", f"{ours:.0f}", f"{ratio:.1f}x", ">= 5x"),
+        ("librosa, `melspectrogram` and `power_to_db`", f"{theirs:.0f}", "1.0x", ""),
+    ]
+    note = (
+        f"5 s clips at {RATE_HZ} Hz in batches of {BATCH}, {torch.get_num_threads()} threads, medians of {ROUNDS} "
+        f"rounds. The two differ by at most {error_db:.1e} dB over the top {TOP_DB:.0f} dB (target <= 1e-3 dB)."
     )
-    print(f"  earshot   {ours:8.0f} clips/s")
-    print(f"  librosa   {theirs:8.0f} clips/s")
-    print(f"  ratio     {ratio:8.1f}x (target >= 5x)")
-    print(f"  error     {error_db:8.1e} dB over the top {TOP_DB:.0f} dB (target <= 1e-3 dB)")
-    return {"clips_per_s": ours, "librosa_clips_per_s": theirs, "ratio": ratio, "error_db": error_db}
+    return table(("log-mel", "clips/s", "against librosa", "target"), rows, note=note)
 
 
 if __name__ == "__main__":
-    main()
+    print(main())

@@ -1,12 +1,10 @@
 """How fast sounds get into the store, and crops out of it, beside a librosa loop in the same run.
 
-Run: EARSHOT_DATA=... python bench/store.py
+Run: EARSHOT_DATA=... python -m bench.store
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +13,7 @@ from pathlib import Path
 import librosa
 import numpy as np
 
+from bench import data_folder, table
 from earshot.audio.store import AudioStore, AudioView, Segment
 
 RATE_HZ = 32_000
@@ -75,23 +74,26 @@ def crop_rate(
     return rates
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("EARSHOT_DATA", ".")) / "esc10")
-    paths = sorted(str(path) for path in parser.parse_args().data.rglob("*.ogg"))
+def main() -> str:
+    """The table of files/s and crops/s."""
+    paths = sorted(str(path) for path in data_folder("esc10").rglob("*.ogg"))
     cold = decode_rate(paths)
     with tempfile.TemporaryDirectory() as root:
         warm, view = warm_rate(paths, Path(root))
         crops = crop_rate(view)
-    print(f"{len(paths)} files to {RATE_HZ} Hz at soxr HQ, {os.cpu_count()} cores")
-    print(
-        f"| cold: into the store      | {cold['store']:8.1f} files/s | {cold['store'] / cold['librosa']:.2f}x |"
-    )
-    print(f"| cold: librosa.load, a loop| {cold['librosa']:8.1f} files/s | 1.00x |")
-    print(f"| warm open                 | {warm:8.0f} files/s |")
-    for name, rate in crops.items():
-        print(f"| 5 s crops, {name:20s}| {rate:8.0f} crops/s |")
+    ratio = cold["store"] / cold["librosa"]
+    rows = [
+        ("cold: into the store", f"{cold['store']:.1f} files/s", f"{ratio:.2f}x", ">= 1.8x"),
+        ("cold: a loop of `librosa.load`", f"{cold['librosa']:.1f} files/s", "1.00x", ""),
+        ("warm: open the store", f"{warm:,.0f} files/s", "", ""),
+        *(
+            (f"warm: 5 s crops, {name}", f"{rate:,.0f} crops/s", "", ">= 20,000")
+            for name, rate in crops.items()
+        ),
+    ]
+    note = f"{len(paths)} Ogg files to {RATE_HZ} Hz at soxr HQ."
+    return table(("store", "rate", "against librosa", "target"), rows, note=note)
 
 
 if __name__ == "__main__":
-    main()
+    print(main())

@@ -83,7 +83,7 @@ def test_a_recipe_without_changes_and_with_empty_ones_is_the_same():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("epoch=3", ["--set: key is 'epoch'", "a key of the recipe"]),
+        ("epoch=3", ["--set: key is 'epoch'", "such as members.cnn.training.epochs"]),
         ("epochs", ["change is 'epochs'", "key=value"]),
         ("=3", ["--set: key is ''"]),
         ("epochs=-3", ["members.cnn.training.epochs is -3", "greater than or equal to 1"]),
@@ -93,7 +93,7 @@ def test_a_recipe_without_changes_and_with_empty_ones_is_the_same():
         ("window_s=short", ["window_s"]),
         ("hop_s=0", ["hop_s is 0"]),
         ("members.cnn.model.kind=resnet", ["resnet"]),
-        ("cnn.kind=x", ["key is 'cnn.kind'", "members.cnn.features.kind"]),
+        ("cnn.kind=x", ["key is 'cnn.kind'", "a key of the recipe, such as members.cnn."]),
         ("n_folds=1", ["n_folds is 1"]),
         ("seed=-1", ["seed is -1"]),
     ],

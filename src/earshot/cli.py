@@ -24,7 +24,7 @@ app = App(
     help="Turn a folder of labelled sounds into a classifier you can trust, explain and ship.",
     version=earshot.__version__,
     version_flags=["--version"],
-    default_parameter=Parameter(negative=()),
+    default_parameter=Parameter(negative=(), show_default=False),
     suppress_keyboard_interrupt=False,  # `exits` says what Ctrl-C means here
 )
 
@@ -91,9 +91,9 @@ def train(
     Args:
         data: A folder per class, a CSV file, train/ and test/ folders, or a corpus such as ESC-50.
         output: Run folder; default runs/NAME-RECIPE.
-        recipe: Name of a recipe (default, cnn, fast), or a TOML file.
+        recipe: Name of a recipe (default, cnn, fast), or a TOML file; default without it.
         change: Change a value of the recipe, for instance --set epochs=30; may be repeated.
-        device: Where networks train.
+        device: Where networks train; auto takes the fastest there is.
         ignore_folds: Deal new folds by group even where the data bring folds.
         quiet: Print nothing but errors.
     """
@@ -140,10 +140,10 @@ def predict(
 
     Args:
         model: Model folder, such as RUN/model.
-        paths: Sound files and folders, any depth.
+        paths: Sound files and folders, any depth, or a CSV file of files and segments.
         output: File to write, .csv, .json or .parquet; without it the best guesses are printed.
         top: Write only the N best classes instead of a column a class.
-        device: Where networks run.
+        device: Where networks run; auto takes the fastest there is.
         quiet: Print nothing but errors.
     """
     from earshot.deploy.bundle import Bundle
@@ -202,7 +202,7 @@ def evaluate(
         model: Model folder, such as RUN/model.
         data: Labelled sounds, in any form that `train` takes; of train/ and test/ folders, test is used.
         output: Folder for metrics.json, predictions.csv and report.html.
-        device: Where networks run.
+        device: Where networks run; auto takes the fastest there is.
         quiet: Print nothing but errors.
     """
     from earshot.deploy.bundle import Bundle
@@ -229,8 +229,8 @@ def demo(
     """Synthesise a corpus, train, report and predict: needs nothing but the install.
 
     Args:
-        output: Folder for the corpus, the run and the predictions.
-        device: Where the network trains.
+        output: Folder for the corpus and the run; runs/demo without it.
+        device: Where the network trains; auto takes the fastest there is.
     """
     from earshot.demo import run_demo
 

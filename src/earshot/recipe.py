@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -150,14 +151,22 @@ def _apply(values: dict[str, Any], change: str) -> None:
     if wanted in matches:
         matches = [wanted]
     if len(matches) != 1:
-        near = [".".join(p) for p in matches] or [".".join(p) for p in _paths(values) if p[-1] == wanted[-1]]
-        rule = f"one of {', '.join(near)}" if near else "a key of the recipe (see experiment.toml of any run)"
-        raise ConfigError(complaint("--set", "key", key, rule, "Give more of its dotted path."))
+        raise ConfigError(_unmatched(key, [".".join(p) for p in matches], values))
     *parents, last = matches[0]
     table = values
     for parent in parents:
         table = table[parent]
     table[last] = _value(text.strip())
+
+
+def _unmatched(key: str, matches: Sequence[str], values: Mapping[str, Any]) -> str:
+    """The message for a key that means several settings, or none."""
+    if matches:
+        return complaint("--set", "key", key, f"one of {', '.join(matches)}", "Give more of its dotted path.")
+    known = {path[-1]: ".".join(path) for path in _paths(values)}
+    near = [known[name] for name in get_close_matches(key.split(".")[-1], known, n=3)]
+    rule = f"a key of the recipe, such as {', '.join(near)}" if near else "a key of the recipe"
+    return complaint("--set", "key", key, rule, "docs/recipes.md and any run's experiment.toml list them.")
 
 
 def _value(text: str) -> Any:

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from earshot.audio.threads import over_rows
+from earshot.audio.threads import over_parts, over_rows
 
 
 @pytest.fixture(params=[1, 2, 4])
@@ -43,6 +43,15 @@ def test_an_error_in_a_row_reaches_the_caller(n_threads):
 
     with pytest.raises(KeyError, match="row 3"):
         over_rows(work, 8)
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 3, 10])
+def test_parts_are_the_rows_in_a_part_a_thread(n_threads, n_rows):
+    parts = []
+    over_parts(parts.append, n_rows)
+    rows = sorted(row for part in parts for row in range(part.start, part.stop))
+    assert rows == list(range(n_rows))
+    assert len(parts) <= n_threads
 
 
 def test_work_inside_work_does_not_hang(n_threads):

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from earshot.audio.threads import over_rows
+from earshot.audio.threads import over_parts, over_rows
 
 
 class AugmentConfig(BaseModel):
@@ -135,7 +135,8 @@ def draw_mixing(levels: Tensor, *, rng: Generator, probability: float = 1.0) -> 
 
 def _levels(waveforms: Tensor) -> Tensor:
     """Root mean square of each row. Shape: [B, T] -> [B]."""
-    norms: Tensor = torch.linalg.vector_norm(waveforms, dim=1)
+    norms = waveforms.new_empty(len(waveforms))
+    over_rows(lambda i: torch.linalg.vector_norm(waveforms[i], out=norms[i]), len(waveforms))
     return norms / math.sqrt(waveforms.shape[1])
 
 
@@ -209,10 +210,17 @@ def _read_between(spectrograms: Tensor, positions: Tensor, *, dim: int) -> Tenso
     fraction = (inside - low).to(spectrograms)
     left = low.long().to(spectrograms.device)
     right = (left + 1).clamp(max=size - 1)
-    shape = (len(spectrograms), -1, 1) if dim == 1 else (len(spectrograms), 1, -1)
-    before = spectrograms.gather(dim, left.view(shape).expand_as(spectrograms))
-    after = spectrograms.gather(dim, right.view(shape).expand_as(spectrograms))
-    return before.lerp_(after, fraction.view(shape).expand_as(spectrograms))
+    shape = (-1, size, 1) if dim == 1 else (-1, 1, size)
+    between = torch.empty_like(spectrograms)
+
+    def part(rows: slice) -> None:
+        values = spectrograms[rows]
+        before = values.gather(dim, left[rows].view(shape).expand_as(values))
+        after = values.gather(dim, right[rows].view(shape).expand_as(values))
+        torch.lerp(before, after, fraction[rows].view(shape), out=between[rows])
+
+    over_parts(part, len(spectrograms))
+    return between
 
 
 def mask_bands(spectrograms: Tensor, *, dim: int, n_masks: int, max_share: float, rng: Generator) -> Tensor:
@@ -230,7 +238,14 @@ def mask_bands(spectrograms: Tensor, *, dim: int, n_masks: int, max_share: float
     inside = (position >= start) & (position < start + width)
     hidden = inside.any(dim=1).to(spectrograms.device)
     hidden = hidden[:, :, None] if dim == 1 else hidden[:, None, :]
-    return torch.where(hidden, spectrograms.mean(dim=(1, 2), keepdim=True), spectrograms)
+    masked = torch.empty_like(spectrograms)
+
+    def part(rows: slice) -> None:
+        values = spectrograms[rows]
+        torch.where(hidden[rows], values.mean(dim=(1, 2), keepdim=True), values, out=masked[rows])
+
+    over_parts(part, n)
+    return masked
 
 
 def augment_spectrograms(spectrograms: Tensor, config: AugmentConfig, *, rng: Generator) -> Tensor:

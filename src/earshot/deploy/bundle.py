@@ -230,8 +230,9 @@ class Bundle:
                     "golden probability error",
                     off,
                     f"at most {GOLDEN_TOLERANCE:g}",
-                    f"This installation (torch {torch.__version__}) does not hear as the one that trained "
-                    f"(torch {self.config.torch_version}); install that version or train again.",
+                    f"This installation (earshot {earshot.__version__}, torch {torch.__version__}) does not hear "
+                    f"as the one that trained (earshot {self.config.earshot_version}, torch "
+                    f"{self.config.torch_version}); install those versions or train again.",
                 )
             )
 
