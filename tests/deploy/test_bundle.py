@@ -182,7 +182,7 @@ def test_golden_sounds_or_answers_that_are_not_ours_are_refused(folder):
     path = folder / "golden" / "golden.safetensors"
     golden = safetensors.torch.load_file(path)
     for change in (
-        {"clips": golden["clips"] + 1},
+        {"clips": golden["clips"].roll(1, 0)},
         {"clips": golden["clips"].float()},
         {"probs": golden["probs"][:2]},
         {"probs": torch.full_like(golden["probs"], torch.nan)},

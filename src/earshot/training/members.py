@@ -196,9 +196,8 @@ def _fit_classical(
     def fitted(chosen: NDArray[np.int64]) -> Any:
         estimator = MODELS[model.kind](model, n_features=rows.shape[1], n_classes=targets.shape[1])
         if data.multilabel:
-            with (
-                warnings.catch_warnings()
-            ):  # a label that all or none of the clips have is dealt with in scoring
+            # A label that all or none of the clips have is dealt with in scoring.
+            with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Label .* is present in all")
                 return OneVsRestClassifier(estimator).fit(rows[chosen], targets[chosen] > 0.5)
         return estimator.fit(rows[chosen], targets[chosen].argmax(axis=1))
