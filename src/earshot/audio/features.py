@@ -13,7 +13,9 @@ Conventions
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -28,9 +30,8 @@ from earshot.errors import ConfigError, complaint
 # Bands per matrix product: triangles of neighbouring bands cover neighbouring bins, so a product per block of
 # bands skips the zeros of the rest. 16 was fastest of 8, 16, 32, 64, 128 for 128 bands and n_fft 2048.
 _BANDS_PER_BLOCK = 16
-# Samples per FFT call: 1 MiB of float64 stays in a core's second-level cache, and in what the allocator keeps for
-# a thread: chunks of 4 MiB went back to the system after each use, and page faults then took half of the time.
-_SAMPLES_PER_CHUNK = 2**17
+# Samples per FFT call: some 2 MiB of float64, near a core's second-level cache; half and twice as much were slower.
+_SAMPLES_PER_CHUNK = 108 * 2048
 
 
 class LogMelConfig(BaseModel):
@@ -159,15 +160,46 @@ class LogMel(nn.Module):
 
     def _levels_in_chunks(self, waveform: Tensor, out: Tensor) -> None:
         frames = self._frames(waveform)
-        power = torch.empty(len(frames), self.filters.shape[1])
-        size = max(1, _SAMPLES_PER_CHUNK // self.config.n_fft)
-        for start in range(0, len(frames), size):
-            chunk = slice(start, start + size)
-            squares = torch.view_as_real(torch.fft.rfft(frames[chunk] * self._window)).float().square_()
-            torch.add(squares[..., 0], squares[..., 1], out=power[chunk])
+        work = _workspace(self.config.n_fft, n_frames=len(frames))
+        power = work.power[: len(frames)]
+        for start in range(0, len(frames), len(work.windowed)):
+            chunk = frames[start : start + len(work.windowed)]
+            windowed, squares = work.windowed[: len(chunk)], work.squares[: len(chunk)]
+            torch.mul(chunk, self._window, out=windowed)
+            squares.copy_(torch.view_as_real(torch.fft.rfft(windowed))).square_()
+            torch.add(squares[..., 0], squares[..., 1], out=power[start : start + len(chunk)])
         for band, first, last, weights in self._blocks:
             torch.mm(power[:, first:last], weights, out=out[:, band : band + weights.shape[1]])
         _to_db(out, self.config.floor_db)
+
+
+@dataclass
+class _Workspace:
+    """Memory that a thread uses again for every clip: windowed [c, n_fft], squares [c, bins, 2], power [F, bins].
+
+    Fresh memory for each chunk costs more in page faults than the arithmetic on it.
+    """
+
+    windowed: Tensor
+    squares: Tensor
+    power: Tensor
+
+
+_LOCAL = threading.local()
+
+
+def _workspace(n_fft: int, *, n_frames: int) -> _Workspace:
+    """This thread's workspace for an FFT length, with room for `n_frames` frames."""
+    held: dict[int, _Workspace] = _LOCAL.__dict__.setdefault("workspaces", {})
+    n_bins = n_fft // 2 + 1
+    size = max(1, _SAMPLES_PER_CHUNK // n_fft)
+    with torch.inference_mode(False):  # what inference mode makes could not be written to outside of it
+        if n_fft not in held:
+            windowed = torch.empty(size, n_fft, dtype=torch.float64)
+            held[n_fft] = _Workspace(windowed, torch.empty(size, n_bins, 2), torch.empty(0, n_bins))
+        if len(held[n_fft].power) < n_frames:
+            held[n_fft].power = torch.empty(n_frames, n_bins)
+    return held[n_fft]
 
 
 def _to_db(power: Tensor, floor_db: float) -> Tensor:
