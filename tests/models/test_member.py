@@ -12,12 +12,13 @@ from earshot.audio.features import FEATURES, LogMelConfig, StatisticsConfig
 from earshot.deploy.weights import read_member, weights_suffix, write_weights
 from earshot.models import MODELS
 from earshot.models.classical import SvmConfig, build_svm
-from earshot.models.cnn2d import Cnn2dConfig
+from earshot.models.cnn2d import Cnn2d, Cnn2dConfig
 from earshot.models.member import (
     ClassicalMember,
     NetworkMember,
     decision_values,
     fast_precision,
+    fused,
     pick_device,
     scores_to_probs,
 )
@@ -218,3 +219,15 @@ def test_every_member_comes_back_from_disk_as_it_was(name, multilabel, tmp_path)
     if config.is_network:
         read.precision = member.precision
     np.testing.assert_array_equal(probs_of(read, waveforms), probs_of(member, waveforms))
+
+
+def test_a_fused_network_says_what_the_network_says():
+    torch.manual_seed(0)
+    network = Cnn2d(Cnn2dConfig(block_channels=(8, 8)), n_features=16, n_classes=3)
+    network(
+        torch.randn(8, 16, 40)
+    )  # one step of running statistics: folding them in must not be the identity
+    features = torch.randn(4, 16, 40)
+    with torch.no_grad():
+        torch.testing.assert_close(fused(network)(features), network.eval()(features), atol=1e-5, rtol=1e-4)
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in fused(network).modules())
