@@ -123,6 +123,7 @@ class _Run:
         self.folder.log(text)
 
     def finish(self, started: float) -> RunResult:
+        """Trains what is not finished, scores, and writes the run; `started` is when `run` was called."""
         for note in self.notes[len(self.experiment.clips.notes) :]:
             self.say(note)
         table = clips_table(self.heard, self.clips, self.folds)

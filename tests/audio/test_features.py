@@ -115,7 +115,7 @@ def test_other_devices_and_gradients_take_a_path_with_the_same_levels():
     levels = module(traced)
     torch.testing.assert_close(levels, module(waveforms), atol=5e-3, rtol=0)
     levels.sum().backward()
-    assert traced.grad is not None
+    assert traced.grad.abs().sum() > 0
     assert torch.isfinite(traced.grad).all()
 
 
