@@ -106,6 +106,7 @@ class DecodePool:
             worker.bury()
 
     def hire(self) -> WorkerProcess:
+        """A worker that is idle, or a new one."""
         with self._lock:
             if self._idle:
                 return self._idle.pop()
