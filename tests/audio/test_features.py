@@ -9,11 +9,13 @@ from earshot.audio.picture import PictureConfig
 from earshot.audio.samples import DecimatedConfig, WaveformConfig
 from earshot.audio.spectra import PowerSpectrumConfig, SpectrogramConfig
 from earshot.audio.statistics import StatisticsConfig
+from earshot.audio.voice import VoiceConfig
 
 RATE_HZ = 8_000
 CONFIGS = {
     "log_mel": LogMelConfig(n_fft=512, hop_length=200, n_mels=32),
     "statistics": StatisticsConfig(),
+    "voice": VoiceConfig(),
     "mel": MelConfig(n_fft=512, hop_length=200, n_mels=32, padding="reflect"),
     "mfcc": MfccConfig(n_mfcc=13, range_db=80.0),
     "spectrogram": SpectrogramConfig(n_fft=256, hop_length=100),

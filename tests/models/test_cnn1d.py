@@ -43,6 +43,22 @@ def test_along_the_frames_every_band_is_a_channel():
     assert built.embed(torch.randn(2, 128, 150)).shape == (2, 32)
 
 
+@pytest.mark.parametrize(
+    ("preset", "n_norms", "n_drops", "n_learned"),
+    [
+        # By hand: 128 * 128 * 3 + 128, 128 * 64 * 5 + 64, 64 * 32 * 7 + 32, 32 * 2 + 2; norms 2 * (128 + 64 + 32).
+        ("mel_frames", 3, 3, 105_186),
+        ("mel_frames_no_norm", 0, 3, 104_738),
+        ("mel_frames_no_drop", 3, 0, 105_186),
+    ],
+)
+def test_dropout_and_batch_norm_can_be_left_out_along_the_frames(preset, n_norms, n_drops, n_learned):
+    built = network(preset, (128, 150), n_classes=2)
+    assert n_parameters(built) == n_learned
+    assert sum(isinstance(part, torch.nn.BatchNorm2d) for part in built.layers) == n_norms
+    assert [p.p for p in built.layers if isinstance(p, torch.nn.Dropout)] == [0.2] * n_drops
+
+
 @pytest.mark.parametrize(("kernel", "stride"), [(None, None), (3, 2), (5, 2), (4, 3), (4, 1)])
 def test_ten_strided_layers_end_in_ten_numbers(kernel, stride):
     built = network("strided10", (16_000,), n_classes=2, kernel=kernel, stride=stride).eval()

@@ -67,6 +67,9 @@ def stack(preset, shape, *, n_classes, **values):
         ("mel_norm", (128, 216), 10, 20_672, 666_618),
         ("views", (128, 157), 4, 9_216, 134_020),
         ("voices", (128, 150), 2, 1_344, 81_378),
+        # Smaller ones of ours, counted by hand.
+        ("voices_narrow", (128, 150), 2, 672, 80 + 1_168 + 9_280 + 9_232 + 1_346),
+        ("voices_shallow", (128, 150), 2, 7_616, 160 + 4_640 + 9_248 + 15_234),
     ],
 )
 def test_published_networks_have_the_published_size(preset, shape, n_classes, n_flat, n_published):

@@ -15,8 +15,9 @@ from typing import IO, cast
 import numpy as np
 import soundfile
 
+from earshot.audio import sphere
 from earshot.audio.reasons import failure
-from earshot.audio.wav import Spliced, Wav, WavError, examine, repaired
+from earshot.audio.wav import ContainerError, Spliced, examine, repaired
 from earshot.errors import DecodeError
 
 _BLOCK_VALUES = 2**18  # 1 MiB of float32 a block, all channels: 6 s of 44.1 kHz
@@ -50,7 +51,7 @@ def open_sound(handle: int | IO[bytes], where: str, limits: DecodeLimits) -> tup
     Raises:
         DecodeError: no sound, a damaged header, or a shape beyond the limits.
     """
-    readable, wav = _contained(handle, where, limits)
+    readable, warnings = _contained(handle, where, limits)
     try:
         sound = SequentialFile(readable, closefd=False)
     except (soundfile.LibsndfileError, OSError, EOFError) as error:
@@ -62,28 +63,30 @@ def open_sound(handle: int | IO[bytes], where: str, limits: DecodeLimits) -> tup
     except DecodeError:
         sound.close()
         raise
-    return sound, set(wav.warnings) if wav else set()
+    return sound, warnings
 
 
-def _contained(
-    handle: int | IO[bytes], where: str, limits: DecodeLimits
-) -> tuple[int | IO[bytes], Wav | None]:
-    """What libsndfile shall read: the handle itself, or a WAV behind a repaired header."""
+def _contained(handle: int | IO[bytes], where: str, limits: DecodeLimits) -> tuple[int | IO[bytes], set[str]]:
+    """What libsndfile shall read: the handle itself, or a WAV or SPHERE file behind a true header."""
     stream: IO[bytes] = open(handle, "rb", closefd=False) if isinstance(handle, int) else handle  # noqa: SIM115
     try:
         if not isinstance(handle, int) and stream.seek(0, os.SEEK_END) == 0:
             raise failure("empty", where, "size", 0, "a sound file")
         wav = examine(stream)
-    except WavError as error:
+        nist = sphere.examine(stream) if wav is None else None
+    except ContainerError as error:
         raise failure(error.reason, where, error.field_name, error.value, error.rule) from error
-    if wav is not None:
-        _check_shape(wav.channels, wav.rate_hz, where, limits)
-        if wav.needs_repair:
-            return cast(IO[bytes], repaired(stream, wav)), wav
+    if known := wav or nist:
+        _check_shape(known.channels, known.rate_hz, where, limits)
+    warnings = set(known.warnings) if known else set()
+    if wav is not None and wav.needs_repair:
+        return cast(IO[bytes], repaired(stream, wav)), warnings
+    if nist is not None:
+        return cast(IO[bytes], sphere.rewritten(stream, nist)), warnings
     if not isinstance(handle, int):
-        return cast(IO[bytes], Spliced(stream, n_bytes=stream.seek(0, os.SEEK_END))), wav
+        return cast(IO[bytes], Spliced(stream, n_bytes=stream.seek(0, os.SEEK_END))), warnings
     os.lseek(handle, 0, os.SEEK_SET)  # the stream's own seek(0) may stay within its buffer
-    return handle, wav
+    return handle, warnings
 
 
 def _check_shape(n_channels: int, rate_hz: int, where: str, limits: DecodeLimits) -> None:

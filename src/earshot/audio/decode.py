@@ -28,7 +28,7 @@ __all__ = ["AUDIO_EXTENSIONS", "REASONS", "WARNINGS", "DecodeLimits", "Sound", "
 
 AUDIO_EXTENSIONS = frozenset(
     {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd"}
-    | {".w64", ".wav", ".wave"}
+    | {".sph", ".w64", ".wav", ".wave"}
 )
 
 _SILENT_PEAK = 2.0**-16  # half a step of 16-bit audio: such a sound is all zeros once stored

@@ -24,10 +24,12 @@ from earshot.audio.picture import Picture, PictureConfig
 from earshot.audio.samples import Decimated, DecimatedConfig, Waveform, WaveformConfig
 from earshot.audio.spectra import PowerSpectrum, PowerSpectrumConfig, Spectrogram, SpectrogramConfig
 from earshot.audio.statistics import FeatureStatistics, StatisticsConfig
+from earshot.audio.voice import Voice, VoiceConfig
 
 FeatureConfig = Annotated[
     LogMelConfig
     | StatisticsConfig
+    | VoiceConfig
     | MelConfig
     | MfccConfig
     | SpectrogramConfig
@@ -41,6 +43,7 @@ FeatureConfig = Annotated[
 FEATURES: dict[str, Callable[[Any, int], nn.Module]] = {
     "log_mel": LogMel,
     "statistics": FeatureStatistics,
+    "voice": Voice,
     "mel": Mel,
     "mfcc": Mfcc,
     "spectrogram": Spectrogram,

@@ -10,6 +10,7 @@ REASONS: dict[str, str] = {
     "bad_range": "The start and end times do not lie inside the sound; correct start_s and end_s.",
     "bad_rate": "The header is damaged, or the limit on the rate must be raised.",
     "changed": "The file was being written while it was read; run again when it is complete.",
+    "compressed": "The samples are packed in a way that is not read here; unpack them (SPHERE: `sph2pipe -p`).",
     "crashed": "The decoder died on this file; re-encode it or leave it out.",
     "empty": "There is nothing to hear in it; record or export it again.",
     "missing": "The file is not there (any more); check the path.",

@@ -30,7 +30,7 @@ from earshot.errors import EarshotError, complaint
 
 __all__ = ["AudioStore", "AudioView", "Outcome", "Segment"]
 
-_VERSION = 1  # raise when the same file would decode to other samples or another verdict
+_VERSION = 2  # raise when the same file would decode to other samples or another verdict
 _WORKER_BYTES = 512 * 2**20
 
 

@@ -20,7 +20,7 @@ _NO_LENGTH = (0, 0xFFFFFFFF)  # what streaming writers leave in a size they neve
 _KNOWN = {b"fmt ", b"data", b"fact", b"LIST", b"JUNK", b"junk", b"bext", b"cue ", b"smpl", b"id3 ", b"PEAK"}
 
 
-class WavError(Exception):
+class ContainerError(Exception):
     """The container is beyond repair. `reason` is a key of `earshot.audio.decode.REASONS`."""
 
     def __init__(self, reason: str, field_name: str, value: object, rule: str) -> None:
@@ -60,7 +60,7 @@ def examine(stream: IO[bytes]) -> Wav | None:
     """Walks the chunks of a RIFF or RF64 file; None when the file is something else.
 
     Raises:
-        WavError: no usable `fmt ` and `data` in this order.
+        ContainerError: no usable `fmt ` and `data` in this order.
     """
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
@@ -70,7 +70,7 @@ def examine(stream: IO[bytes]) -> Wav | None:
     if len(head) < 12 or head[8:] != b"WAVE":
         if len(head) == 12:
             return None
-        raise WavError("truncated", "header", f"{len(head)} bytes", "a whole RIFF header")
+        raise ContainerError("truncated", "header", f"{len(head)} bytes", "a whole RIFF header")
     wav = Wav(size, struct.unpack_from("<I", head, 4)[0] + 8)
     position = 12
     while position + 8 <= size and wav.n_chunks < _MAX_CHUNKS:
@@ -90,7 +90,9 @@ def _take_chunk(stream: IO[bytes], wav: Wav, position: int) -> int:
         wav.fmt = stream.read(min(n_body, 4096))
     elif name == b"data":
         if not wav.fmt:
-            raise WavError("unreadable", "chunk", "data before fmt", "a fmt chunk before the data chunk")
+            raise ContainerError(
+                "unreadable", "chunk", "data before fmt", "a fmt chunk before the data chunk"
+            )
         if wav.data_start >= 0:
             wav.needs_repair = True
         else:
@@ -131,11 +133,11 @@ def _padded(stream: IO[bytes], wav: Wav, end: int) -> int:
 def _judged(wav: Wav, head: bytes) -> Wav:
     if len(wav.fmt) < 14 or wav.data_start < 0:
         missing = "fmt" if len(wav.fmt) < 14 else "data"
-        raise WavError("truncated", "chunk", f"no {missing}", "a fmt and a data chunk")
+        raise ContainerError("truncated", "chunk", f"no {missing}", "a fmt and a data chunk")
     if wav.align == 0:
-        raise WavError("unreadable", "block align", 0, "at least one byte a frame")
+        raise ContainerError("unreadable", "block align", 0, "at least one byte a frame")
     if wav.n_data == 0:
-        raise WavError("empty", "data", "0 bytes", "at least one sample")
+        raise ContainerError("empty", "data", "0 bytes", "at least one sample")
     if wav.n_chunks > _USUAL_CHUNKS:
         wav.warnings.add("bad_header")
     data_end = wav.data_start + wav.n_data

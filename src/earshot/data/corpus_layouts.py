@@ -10,18 +10,15 @@ from pathlib import Path, PurePath
 import pandas as pd
 
 from earshot.data import fields, tables
-from earshot.data.layouts import Found
+from earshot.data.layouts import Found, unlabelled
 from earshot.data.scan import Listing
+from earshot.data.timit import timit_clips
 
 # DIGIT_SPEAKER_TAKE. Source: https://github.com/Jakobovski/free-spoken-digit-dataset
 FSDD_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>[a-z]+)_(?P<take>\d{1,3})")
 _FSDD_SPEAKERS = frozenset({"jackson", "nicolas", "theo", "yweweler", "george", "lucas"})
 # Source: https://www.kaggle.com/datasets/mmoreaux/audio-cats-and-dogs
 _CATS_DOGS_NAME = re.compile(r"(?P<animal>cat|dog_barking)_\d{1,3}")
-# SEX and initials of the speaker; two dialect, five compact and three diverse sentences each.
-# Source: https://catalog.ldc.upenn.edu/docs/LDC93S1/
-_TIMIT_SPEAKER = re.compile(r"[MF][A-Z]{3}\d")
-_TIMIT_SENTENCE = re.compile(r"S[AIX]\d{1,4}")
 
 
 def corpus_clips(root: str, listing: Listing) -> Found | None:
@@ -55,7 +52,7 @@ def _spoken_digits(root: str, paths: Sequence[str], parts: Sequence[tuple[str, .
         f"label: digit in the names; group: speaker ({len(speakers)})",
         "its official test, takes 0 to 4, is not used: the same speakers are heard in training",
     )
-    return Found(table, notes, _unlabelled(paths, rows))
+    return Found(table, notes, unlabelled(paths, rows))
 
 
 def _cats_dogs(root: str, paths: Sequence[str], parts: Sequence[tuple[str, ...]]) -> Found | None:
@@ -91,68 +88,8 @@ def _listed_splits(root: str) -> dict[str, str]:
     }
 
 
-def _timit(root: str, paths: Sequence[str], parts: Sequence[tuple[str, ...]]) -> Found | None:
-    """`TRAIN|TEST/DRn/SPEAKER/SENTENCE.WAV`, in capitals or small letters."""
-    sentences: dict[tuple[str, str, str], int] = {}
-    recognised = []
-    for i, p in enumerate(parts):
-        split, dialect, speaker = (part.upper() for part in ("", "", "", *p[:-1])[-3:])
-        sentence = p[-1].upper().partition(".")[0]
-        is_place = split in ("TRAIN", "TEST") and re.fullmatch(r"DR[1-8]", dialect)
-        if is_place and _TIMIT_SPEAKER.fullmatch(speaker) and _TIMIT_SENTENCE.fullmatch(sentence):
-            recognised.append(i)
-            key = (split.lower(), speaker, sentence)
-            # SA1.WAV may lie beside SA1.WAV.wav, the same in a common format: the longer name is last.
-            sentences[key] = max(i, sentences.get(key, i), key=lambda i: len(parts[i][-1]))
-    if len(recognised) * 2 <= len(paths):
-        return None
-    sexes = _sexes(root, {parts[i][:-4] for i in recognised})
-    rows = sorted(sentences.values())
-    keys = sorted(sentences, key=lambda key: sentences[key])
-    table = _table(
-        path=[paths[i] for i in rows],
-        label=[sexes.get(speaker[1:], speaker[0]) for _, speaker, _ in keys],
-        group=[speaker for _, speaker, _ in keys],
-        split=[split for split, _, _ in keys],
-    )
-    table["label"] = table["label"].map({"F": "female", "M": "male"})
-    notes = [
-        "corpus: TIMIT, read sentences",
-        f"label: sex of the speaker, from {'SPKRINFO.TXT' if sexes else 'the name of the folder'}; group: speaker",
-        "splits: folders TRAIN and TEST",
-    ]
-    n_shared = sum(sentence in ("SA1", "SA2") for _, _, sentence in keys)
-    if n_shared:
-        notes.append(f"{n_shared} clips are the sentences SA1 and SA2, which all speakers read")
-    if len(recognised) > len(rows):
-        notes.append(f"{len(recognised) - len(rows)} sentences are there in two formats and are used once")
-    return Found(table, tuple(notes), _unlabelled(paths, recognised))
-
-
-def _sexes(root: str, prefixes: set[tuple[str, ...]]) -> dict[str, str]:
-    """F or M of each speaker in `SPKRINFO.TXT`: lines `ID Sex DR Use ...`, comments after a semicolon."""
-    bases = [Path(root), *(Path(root, *prefix) for prefix in sorted(prefixes))]
-    places = [
-        base / folder / name
-        for base in bases
-        for folder in ("DOC", "doc", "")
-        for name in ("SPKRINFO.TXT", "spkrinfo.txt")
-    ]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        return {}
-    lines = path.read_text("latin-1").upper().splitlines()
-    cells = [line.split() for line in lines if not line.startswith(";")]
-    return {row[0]: row[1] for row in cells if len(row) > 1 and row[1] in ("F", "M")}
-
-
 def _table(**columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({name: list(values) for name, values in columns.items()}, dtype=object)
-
-
-def _unlabelled(paths: Sequence[str], rows: Sequence[int]) -> tuple[tuple[str, str], ...]:
-    kept = set(rows)
-    return tuple((path, "no_label") for i, path in enumerate(paths) if i not in kept)
 
 
 Recogniser = Callable[[str, Sequence[str], Sequence[tuple[str, ...]]], Found | None]
@@ -160,5 +97,5 @@ Recogniser = Callable[[str, Sequence[str], Sequence[tuple[str, ...]]], Found | N
 RECOGNISERS: dict[str, Recogniser] = {
     "FSDD": _spoken_digits,
     "cats-dogs": _cats_dogs,
-    "TIMIT": _timit,
+    "TIMIT": timit_clips,
 }

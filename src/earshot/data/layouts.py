@@ -23,7 +23,8 @@ _NUMBERED = re.compile(r"\d+ *- *(?P<name>\S.*)")
 
 LAYOUTS = (
     "a folder per class, train/ + test/ folders of class folders, names like FOLD-CLIP-TAKE.wav in class "
-    "folders, meta/esc50.csv, UrbanSound8K.csv, the folders of FSDD, cats-dogs and TIMIT"
+    "folders, meta/esc50.csv, UrbanSound8K.csv, the folders of FSDD, cats-dogs and TIMIT, a CSV of speakers "
+    "beside sounds whose names begin with the speaker"
 )
 # Source: https://github.com/karolpiczak/ESC-50
 _ESC_10 = {
@@ -39,6 +40,12 @@ class Found:
     table: pd.DataFrame
     notes: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
+
+
+def unlabelled(paths: Sequence[str], rows: Sequence[int]) -> tuple[tuple[str, str], ...]:
+    """The sounds of a folder that a layout has no label for, where it has one for those of `rows`."""
+    kept = set(rows)
+    return tuple((path, "no_label") for i, path in enumerate(paths) if i not in kept)
 
 
 def folder_clips(root: str, listing: Listing) -> Found:
@@ -63,8 +70,7 @@ def folder_clips(root: str, listing: Listing) -> Found:
     if any(splits):
         notes.append(f"splits: folders {', '.join(sorted({p[0] for p in parts}))}")
     table, group_notes = grouped_by_name(table, root=root, originals=listing.originals)
-    lost = [(listing.paths[i], "no_label") for i, label in enumerate(labels) if not label]
-    return Found(table, (*notes, *group_notes), tuple(lost))
+    return Found(table, (*notes, *group_notes), unlabelled(listing.paths, kept))
 
 
 def grouped_by_name(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from earshot.audio.decode import AUDIO_EXTENSIONS
-from earshot.data import corpus_layouts, fields, layouts, scan, tables
+from earshot.data import corpus_layouts, fields, layouts, scan, speakers, tables
 from earshot.data.clips import Clips
 from earshot.data.corpora import resolve_data
 from earshot.errors import DataError, complaint
@@ -36,7 +36,8 @@ def read_clips(
     """Finds the sounds of a folder, a CSV file or a frame, with what is known of their labels and groups.
 
     Folders are recognised unprompted, in this order: `meta/esc50.csv`, `UrbanSound8K.csv`, the layouts of
-    FSDD, cats-dogs and TIMIT, `train/` and `test/` (`valid/`) folders of class folders, a folder per class.
+    FSDD, cats-dogs and TIMIT, a table of speakers beside their sounds, `train/` and `test/` (`valid/`) folders of
+    class folders, a folder per class.
     Names like `FOLD-CLIP-TAKE.wav` give group and fold.
 
     Args:
@@ -67,15 +68,19 @@ def read_clips(
         return _joined([read_clips(one, where=where, labels=False) for one in data])
     path = _absolute(resolve_data(data) if labels and os.fspath(data) else data)
     if Path(path).is_dir():
-        corpus = tables.corpus_table(path) if labels else ""
+        corpus = (tables.corpus_table(path) or speakers.speaker_table(path)) if labels else ""
         if not corpus:
-            _refuse_columns(columns, path)
-            return _read_folder(path, where=where, labels=labels)
+            return _read_folder(path, columns, where=where, labels=labels)
         path = corpus
     elif not labels and Path(path).suffix.lower() not in _TABLE_EXTENSIONS:
         return _read_file(path)
     df = tables.read_csv(path)
-    return _read_table(df, columns, source=path, audio_root=audio_root, where=where, labels=labels)
+    if path_column is not None or not speakers.is_speaker_table(df):
+        return _read_table(df, columns, source=path, audio_root=audio_root, where=where, labels=labels)
+    folder = os.path.normpath(Path(audio_root or Path(path).parent).absolute())
+    df, chosen, note = speakers.joined(df, columns, source=path, folder=folder)
+    clips = _read_table(df, chosen, source=path, audio_root=folder, where=where, labels=labels)
+    return clips.assign(notes=[note])
 
 
 def describe(clips: Clips) -> str:
@@ -104,12 +109,16 @@ def _absolute(data: str | os.PathLike[str]) -> str:
     return os.path.normpath(Path(text).absolute())
 
 
-def _refuse_columns(columns: Mapping[str, str | None], folder: str) -> None:
-    for name in columns.values():
-        if name is not None:
+def _with_label(table: pd.DataFrame, columns: Mapping[str, str | None], folder: str) -> pd.DataFrame:
+    """The table of a folder with the label that was asked for, where the layout knows more than one."""
+    for field, name in columns.items():
+        if field == "label" and name in table.columns:
+            table = table.assign(label=table[name])
+        elif name is not None:
             rule = "a table to take it from"
             fix = "Give the CSV file instead of the folder."
             raise DataError(complaint(fields.printable(folder), "column", name, rule, fix))
+    return table
 
 
 def _read_table(
@@ -140,7 +149,9 @@ def _read_table(
     return Clips(table, root=root, notes=notes, where=name)
 
 
-def _read_folder(root: str, *, where: Mapping[str, str] | None, labels: bool) -> Clips:
+def _read_folder(
+    root: str, columns: Mapping[str, str | None], *, where: Mapping[str, str] | None, labels: bool
+) -> Clips:
     listing = scan.walk(root)
     if labels:
         found = corpus_layouts.corpus_clips(root, listing) or layouts.folder_clips(root, listing)
@@ -149,7 +160,8 @@ def _read_folder(root: str, *, where: Mapping[str, str] | None, labels: bool) ->
     skipped = sorted((*listing.skipped, *found.skipped), key=lambda item: os.fsencode(item[0]))
     if found.table.empty:
         raise _nothing_found(root, listing, skipped, labels=labels)
-    table = tables.keep_where(found.table, where, source=fields.printable(root))
+    table = _with_label(found.table, columns, root)
+    table = tables.keep_where(table, where, source=fields.printable(root))
     notes = [*found.notes, *layouts.left_out_notes(listing, skipped)]
     return Clips(table, root=root, notes=notes, skipped=skipped, where=fields.printable(root))
 

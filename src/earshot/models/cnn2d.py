@@ -93,6 +93,11 @@ _SAME_16, _SAME_32, _SAME_64, _SAME_128 = (
 )
 
 
+def _pooled(*n_filters: int) -> tuple[str, ...]:
+    """A 3x3 convolution and a pool by 2 for each number of filters, then all of it in one row."""
+    return (*(part for n in n_filters for part in (f"conv 3 {n} relu", "pool 2")), "flatten")
+
+
 class Stack2dConfig(StackConfig):
     """Layers over frequency and time: of a spectrogram, or of a picture with a map a colour."""
 
@@ -120,10 +125,10 @@ class Stack2dConfig(StackConfig):
         ),
         # As large as the network of Chodrow's notes, ch. 14, on 128 bands x 157 frames and four classes.
         "views": Preset((*_SAME_16, *_SAME_32, *_SAME_64, *_SAME_128, "flatten")),
-        # For a speaker's gender, on 128 bands x 150 frames.
-        "voices": Preset(
-            (*(part for n in (16, 32, 128, 32) for part in (f"conv 3 {n} relu", "pool 2")), "flatten")
-        ),
+        # For a speaker's gender, on 128 bands x 150 frames; then half as wide, and one convolution less.
+        "voices": Preset(_pooled(16, 32, 128, 32)),
+        "voices_narrow": Preset(_pooled(8, 16, 64, 16)),
+        "voices_shallow": Preset(_pooled(16, 32, 32)),
     }
     ranks: ClassVar[frozenset[int]] = frozenset({2, 3})
     kind: Literal["stack2d"] = Field("stack2d", description="a list of layers over frequency and time")
