@@ -19,6 +19,7 @@ from earshot.audio import windows
 from earshot.data.clips import Clips
 from earshot.data.readers import read_clips
 from earshot.deploy.bundle import Bundle, BundleMember, new_config
+from earshot.deploy.config import CLIP_SCORES
 from earshot.deploy.predict import score_files
 from earshot.deploy.weights import weights_suffix
 from earshot.errors import DataError, DecodeError, complaint
@@ -85,6 +86,8 @@ class AudioClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             hop=hop,
             rate_hz=recipe.audio.rate_hz,
             multilabel=multilabel,
+            gate=recipe.audio.gate,
+            window_score=recipe.audio.window_score,
         )
         fitted, families = {}, {}
         with tempfile.TemporaryDirectory() as folder:
@@ -110,6 +113,9 @@ class AudioClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             rate_hz=recipe.audio.rate_hz,
             window_samples=length,
             hop_samples=hop,
+            gate_db=recipe.audio.gate_db,
+            gate_dbfs=recipe.audio.gate_dbfs,
+            clip_score=CLIP_SCORES[recipe.audio.window_score],
             resampler=recipe.audio.resampler,
             limits=recipe.audio.limits,
             members=families,

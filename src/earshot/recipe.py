@@ -13,8 +13,10 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from earshot.audio.decode import DecodeLimits
+from earshot.audio.windows import Gate
 from earshot.errors import ConfigError, complaint
 from earshot.evaluation.decisions import DecisionsConfig
+from earshot.models.pooling import WindowScore
 from earshot.training.members import MemberConfig
 
 
@@ -44,8 +46,23 @@ class AudioConfig(BaseModel):
         "auto", description="auto: the 90 % quantile of the clips' lengths, within 0.5 to 5 s"
     )
     hop_s: float | None = Field(None, ge=0.01, description="between windows of a long clip; none: a window")
+    gate_db: float | None = Field(
+        None,
+        gt=0,
+        le=120,
+        description="skip windows further below the loudest of their clip; none: keep them",
+    )
+    gate_dbfs: float | None = Field(
+        None, ge=-120, le=0, description="skip windows below this level, in dB of full scale; none: keep them"
+    )
+    window_score: WindowScore = Field("mean", description="how a clip's windows become its probabilities")
     resampler: Literal["HQ", "VHQ", "MQ", "LQ", "QQ"] = "HQ"
     limits: LimitsConfig = LimitsConfig()
+
+    @property
+    def gate(self) -> Gate:
+        """Which windows of a clip are loud enough to be heard."""
+        return Gate(self.gate_db, self.gate_dbfs)
 
     @model_validator(mode="after")
     def _has_length(self) -> AudioConfig:
@@ -97,7 +114,9 @@ def load_recipe(source: str | Path | Mapping[str, Any], changes: Sequence[str] =
     full = recipe.model_dump(mode="json")
     for name, member in recipe.members.items():
         if not member.is_network:  # settings that it never reads would make `epochs` ambiguous
-            del full["members"][name]["training"], full["members"][name]["augment"]
+            del full["members"][name]["training"]
+            if not member.augment.n_copies:
+                del full["members"][name]["augment"]
     for change in changes:
         _apply(full, change)
     return _validated(_without_none(full), "--set")

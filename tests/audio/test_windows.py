@@ -3,7 +3,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earshot.audio.windows import InMemory, cover, cut, to_float, to_int16, window_starts
+from earshot.audio.windows import (
+    OPEN,
+    Gate,
+    InMemory,
+    cover,
+    cut,
+    heard_windows,
+    random_start,
+    to_float,
+    to_int16,
+    window_powers,
+    window_starts,
+)
 
 
 @given(st.integers(1, 5_000), st.integers(1, 900), st.integers(1, 900))
@@ -65,3 +77,119 @@ def test_clips_in_memory_are_a_clipbank():
     assert len(bank) == 2
     assert bank.n_samples.tolist() == [3, 5]
     assert bank.get(1).tolist() == [0, 1, 2, 3, 4]
+
+
+LIMITS = st.one_of(st.none(), st.floats(0.1, 90.0))
+FLOORS = st.one_of(st.none(), st.floats(-100.0, 0.0))
+
+
+def bursts(levels, length=40, seed=0):
+    """Noise [len(levels) * length] of one amplitude (of full scale) after another."""
+    rng = np.random.default_rng(seed)
+    parts = [level * np.sign(rng.normal(size=length)) for level in levels]
+    return to_int16(np.concatenate(parts).astype(np.float32))
+
+
+def heard(clip, gate, *, length=40, hop=40):
+    return heard_windows(clip, length=length, hop=hop, gate=gate).starts.tolist()
+
+
+@given(
+    st.integers(1, 900), st.integers(1, 200), st.integers(1, 200), LIMITS, FLOORS, st.integers(0, 2**32 - 1)
+)
+@settings(max_examples=200, deadline=None)
+def test_a_gate_keeps_the_loudest_window_and_only_windows_that_cover_the_clip(
+    n_samples, length, hop, below_db, floor_dbfs, seed
+):
+    rng = np.random.default_rng(seed)
+    clip = to_int16((rng.normal(size=n_samples) * 10 ** rng.uniform(-5, 0)).astype(np.float32))
+    clip[rng.integers(n_samples) :] //= 50
+    every = window_starts(n_samples, length=length, hop=hop)
+    powers = window_powers(clip, every, length=length)
+    kept = heard(clip, Gate(below_db, floor_dbfs), length=length, hop=hop)
+    assert set(kept) <= set(every.tolist())
+    assert every[powers.argmax()] in kept
+    assert kept == sorted(kept)
+
+
+@given(st.integers(1, 900), st.integers(1, 200), st.integers(1, 200))
+@settings(max_examples=50, deadline=None)
+def test_an_open_gate_hears_every_window(n_samples, length, hop):
+    clip = np.zeros(n_samples, np.int16)
+    assert (
+        heard(clip, OPEN, length=length, hop=hop) == window_starts(n_samples, length=length, hop=hop).tolist()
+    )
+
+
+@pytest.mark.parametrize(
+    ("gate", "expected"),
+    [
+        (Gate(below_loudest_db=7), [0]),
+        (Gate(below_loudest_db=21), [0, 40]),
+        (Gate(below_loudest_db=41), [0, 40, 80]),
+        (Gate(floor_dbfs=-5), [0]),
+        (Gate(floor_dbfs=-25), [0, 40]),
+        (Gate(below_loudest_db=21, floor_dbfs=-45), [0, 40]),
+        (Gate(below_loudest_db=41, floor_dbfs=-25), [0, 40]),
+        (Gate(floor_dbfs=0), [0]),
+    ],
+)
+def test_limits_are_decibels_of_the_loudest_window_and_of_full_scale(gate, expected):
+    assert heard(bursts([0.6, 0.06, 0.006]), gate) == expected
+
+
+def test_the_power_of_a_window_is_its_mean_square_of_full_scale():
+    clip = bursts([0.5, 0.05])
+    found = 10 * np.log10(window_powers(clip, np.array([0, 40]), length=40))
+    np.testing.assert_allclose(found, 20 * np.log10([0.5, 0.05]), atol=0.01)
+    sine = to_int16(np.sin(2 * np.pi * np.arange(8_000) / 80).astype(np.float32))
+    assert 10 * np.log10(window_powers(sine, np.array([0]), length=8_000)) == pytest.approx(-3.01, abs=0.01)
+
+
+@given(st.integers(1, 400))
+@settings(max_examples=20, deadline=None)
+def test_the_relative_limit_does_not_hear_the_gain_of_a_recording(gain):
+    quiet = np.random.default_rng(0).integers(-8, 8, 200) * np.repeat([1, 10, 3, 1, 9], 40)
+    gate = Gate(below_loudest_db=12)
+    assert heard(quiet.astype(np.int16), gate) == heard((gain * quiet).astype(np.int16), gate)
+
+
+@pytest.mark.parametrize("gate", [OPEN, Gate(below_loudest_db=20), Gate(floor_dbfs=-60), Gate(20, -60)])
+def test_a_silent_clip_is_heard(gate):
+    assert len(heard(np.zeros(200, np.int16), gate)) >= 1
+    assert heard(np.zeros(7, np.int16), gate) == [0]
+
+
+def test_random_windows_start_anywhere_and_alike_often_without_a_gate():
+    clip, rng = np.arange(20, dtype=np.int16), np.random.default_rng(0)
+    drawn = [random_start(clip, None, length=8, hop=8, rng=rng) for _ in range(2_600)]
+    counts = np.bincount(drawn, minlength=13)
+    assert len(counts) == 13
+    assert counts.min() > 140
+
+
+def test_random_windows_are_loud_enough_and_not_only_those_of_the_cover():
+    clip = bursts([0.001, 0.5, 0.4, 0.001, 0.001, 0.5, 0.001])
+    gate, rng = Gate(below_loudest_db=6), np.random.default_rng(0)
+    found = heard_windows(clip, length=40, hop=40, gate=gate)
+    assert found.starts.tolist() == [40, 80, 200]
+    drawn = [random_start(clip, found, length=40, hop=40, rng=rng) for _ in range(500)]
+    assert (window_powers(clip, np.unique(drawn), length=40) >= found.least_power).all()
+    assert len(set(drawn)) > 30
+    assert np.mean(np.array(drawn) >= 180) == pytest.approx(1 / 3, abs=0.07)
+
+
+def test_random_windows_of_an_even_clip_reach_its_ends_without_piling_up_there():
+    clip, rng = bursts([0.5] * 5), np.random.default_rng(0)
+    found = heard_windows(clip, length=40, hop=40, gate=Gate(below_loudest_db=20))
+    drawn = np.array([random_start(clip, found, length=40, hop=40, rng=rng) for _ in range(8_000)])
+    assert drawn.min() == 0
+    assert drawn.max() == 160
+    share = np.bincount(drawn, minlength=161) * 161 / len(drawn)
+    assert share[[0, 160]].max() < 2.5
+
+
+def test_the_only_window_of_a_short_clip_is_drawn():
+    clip, rng = np.arange(5, dtype=np.int16), np.random.default_rng(0)
+    found = heard_windows(clip, length=8, hop=8, gate=Gate(below_loudest_db=1))
+    assert {random_start(clip, found, length=8, hop=8, rng=rng) for _ in range(20)} == {0}

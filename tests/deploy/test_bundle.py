@@ -9,13 +9,17 @@ import safetensors.torch
 import torch
 from pydantic import ValidationError
 
+from earshot.audio.windows import InMemory
 from earshot.deploy import bundle as bundle_module
 from earshot.deploy.bundle import Bundle, card_scores, environment
+from earshot.deploy.config import CLIP_SCORES
 from earshot.deploy.decisions import DecisionsData
 from earshot.deploy.manifest import write_manifest
 from earshot.deploy.novelty import NoveltyModel
 from earshot.errors import BundleError
+from earshot.evaluation.ensemble import pool
 from earshot.evaluation.relative_distance import RelativeDistance
+from earshot.training.members import FoldData, held_out_probs
 
 from .conftest import CLASSES, make_bundle, noises
 
@@ -349,3 +353,72 @@ def test_saving_without_detectors_leaves_none_of_an_earlier_save(bundle, decidin
     bundle.save(deciding)
     assert not (deciding / "novelty.safetensors").exists()
     Bundle.load(deciding, device="cpu")
+
+
+def uneven(n=4):
+    """Clips of four windows, one or two of them loud, two nearly silent."""
+    levels = np.repeat([1, 500, 1, 200], 2_000) / 500
+    return [
+        (clip * np.roll(levels, 2_000 * i)).astype(np.int16)
+        for i, clip in enumerate(noises(n, n_samples=8_000))
+    ]
+
+
+def with_windows(**settings):
+    made = make_bundle()
+    config = made.config.model_copy(update={"hop_samples": 2_000, **settings})
+    return Bundle(config, made.families, card=made.card, trained_on=made.trained_on)
+
+
+@pytest.mark.parametrize("name", CLIP_SCORES.values())
+@pytest.mark.parametrize("gate", [{}, {"gate_db": 20.0}, {"gate_dbfs": -40.0}])
+def test_a_model_keeps_how_it_chooses_and_pools_windows(tmp_path, name, gate):
+    made = with_windows(clip_score=name, **gate)
+    made.save(tmp_path / "model")
+    loaded = Bundle.load(tmp_path / "model", device="cpu")
+    assert loaded.config == made.config
+    expected = np.stack(list(made.score(uneven())))
+    np.testing.assert_array_equal(np.stack(list(loaded.score(uneven()))), expected)
+    np.testing.assert_allclose(expected.sum(axis=1), 1, atol=1e-5)
+    plain = np.stack(list(with_windows().score(uneven())))
+    assert (expected == plain).all() == (name == CLIP_SCORES["mean"] and not gate)
+
+
+@pytest.mark.parametrize("score", CLIP_SCORES)
+def test_a_model_scores_clips_as_its_training_did(score):
+    made = with_windows(clip_score=CLIP_SCORES[score], gate_db=20.0)
+    clips, config = InMemory(uneven()), made.config
+    data = FoldData(
+        view=clips,
+        targets=np.eye(3, dtype=np.float32)[[0, 1, 2, 0]],
+        groups=np.array(list("abcd"), dtype=object),
+        train=np.arange(4),
+        test=np.arange(4),
+        length=config.window_samples,
+        hop=config.hop_samples,
+        rate_hz=config.rate_hz,
+        multilabel=False,
+        gate=config.gate,
+        window_score=score,
+    )
+    families = {
+        name: np.mean([held_out_probs(member, data, data.test) for member in members], axis=0)
+        for name, members in made.families.items()
+    }
+    weights = [config.members[name].weight for name in families]
+    expected = pool(np.stack(list(families.values())), weights, multilabel=False)
+    np.testing.assert_allclose(np.stack(list(made.score(uneven()))), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"gate_db": 6.0},
+        {"gate_db": None},
+        {"clip_score": CLIP_SCORES["max"]},
+    ],
+)
+def test_other_windows_than_those_of_training_fail_the_golden_sounds(tmp_path, change):
+    with_windows(clip_score=CLIP_SCORES["mean_logit"], gate_db=45.0).save(tmp_path / "model")
+    rewritten(tmp_path / "model", lambda config: config.update(change))
+    assert "golden probability error" in refusal(tmp_path / "model")

@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earshot.audio.windows import cover
+from earshot.audio.windows import Gate, cover
+from earshot.models.pooling import WINDOW_SCORES, pool_windows
 from earshot.models.scoring import predict_windows, score_clips
 
 
@@ -107,3 +108,53 @@ def test_windows_reach_members_in_floats_of_full_scale(value):
     assert probs.shape == (1, 2, 2)
     assert seen[0].dtype == torch.float32
     assert torch.equal(seen[0], torch.full((2, 5), value / 32_768))
+
+
+@pytest.mark.parametrize("multilabel", [False, True])
+@pytest.mark.parametrize("score", WINDOW_SCORES)
+@pytest.mark.parametrize("batch_windows", [1, 3, 100])
+def test_clips_are_pooled_by_the_wanted_rule_however_they_are_batched(score, multilabel, batch_windows):
+    clips, member = clips_of([7, 95, 10, 41, 200]), Mean(Counting())
+    settings_ = {"window_score": score, "multilabel": multilabel, "batch_windows": batch_windows}
+    scored = list(score_clips(clips, [member], length=10, hop=7, **settings_))
+    for (probs,), clip in zip(scored, clips, strict=True):
+        windows = member.predict_features(torch.from_numpy(cover(clip, length=10, hop=7)))
+        owners = np.zeros(len(windows), np.int64)
+        (expected,) = pool_windows(windows, owners, score=score, multilabel=multilabel)
+        np.testing.assert_allclose(probs, expected, atol=1e-6)
+
+
+def test_windows_that_the_gate_skips_are_not_computed():
+    quiet, loud = clips_of([30, 20])
+    clip = np.concatenate([quiet // 1_000, loud])
+    front_end, gate = Counting(), Gate(below_loudest_db=30)
+    (probs,) = score_clips([clip], [Mean(front_end)], length=10, hop=10, gate=gate)
+    assert front_end.n_windows == 2
+    (expected,) = score_clips([loud], [Mean(Counting())], length=10, hop=10)
+    np.testing.assert_array_equal(probs, expected)
+
+
+@pytest.mark.parametrize("score", WINDOW_SCORES)
+def test_what_follows_the_classes_is_averaged_and_changes_no_probability(score):
+    class WithMore(Mean):
+        def predict_features(self, features):
+            more = features[:, :3].numpy() - 7
+            return np.concatenate([super().predict_features(features), more], axis=1)
+
+    clips = clips_of([95, 10, 41])
+    settings_ = {"length": 10, "hop": 7, "window_score": score, "batch_windows": 4}
+    alone = list(score_clips(clips, [Mean(Counting())], **settings_))
+    both = list(score_clips(clips, [WithMore(Counting())], n_classes=2, **settings_))
+    for own, rows, clip in zip(alone, both, clips, strict=True):
+        np.testing.assert_array_equal(rows[:, :2], own)
+        expected = (cover(clip, length=10, hop=7)[:, :3] - 7).mean(axis=0)
+        np.testing.assert_allclose(rows[0, 2:], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("score", WINDOW_SCORES)
+def test_a_silent_clip_has_probabilities(score):
+    gate = Gate(below_loudest_db=20, floor_dbfs=-50)
+    (probs,) = score_clips(
+        [np.zeros(95, np.int16)], [Mean(Counting())], length=10, hop=10, gate=gate, window_score=score
+    )
+    assert np.isfinite(probs).all()

@@ -4,7 +4,7 @@ import torch
 
 from earshot.audio.augment import AugmentConfig
 from earshot.audio.log_mel import LogMel, LogMelConfig
-from earshot.audio.windows import InMemory
+from earshot.audio.windows import Gate, InMemory
 from earshot.training.batches import FixedBatches, TrainingBatches, balancing_weights, draw_seed
 
 RATE_HZ = 4_000
@@ -232,3 +232,51 @@ def test_targets_are_hard_unless_clips_are_mixed():
 def test_switched_off_augmentation_leaves_windows_as_they_are():
     data = batches(constants(8), augment=AugmentConfig(enabled=False))
     assert sorted(seen(data.epoch(0))) == list(range(8))
+
+
+def half_quiet(n=12):
+    """Clips of 40 samples, the last 20 of them loud."""
+    rng = np.random.default_rng(0)
+    return [(np.sign(rng.normal(size=40)) * np.repeat([3, 9_000], 20)).astype(np.int16) for _ in range(n)]
+
+
+def test_a_gate_keeps_quiet_places_out_of_training_and_out_of_the_measured_scale():
+    gated = batches(half_quiet(), gate=Gate(below_loudest_db=2), hop=4)
+    free = batches(half_quiet())
+    drawn = [torch.cat([f for number in range(9) for f, _ in each.epoch(number)]) for each in (gated, free)]
+    powers = [(features**2).mean(dim=1) * 32_768**2 / 9_000**2 for features in drawn]
+    assert powers[0].min() >= 10 ** (-2 / 10) - 1e-6
+    assert powers[1].min() < 0.01
+    assert (gated.sample_features(12) ** 2).mean(dim=1).min() > 0.01 * 0.6
+    assert len({tuple(row) for row in drawn[0].tolist()}) > 60, "windows are not only those of the cover"
+
+
+def test_gated_epochs_are_the_same_whenever_they_are_asked_for():
+    gate = Gate(below_loudest_db=2)
+    one, other = (batches(half_quiet(), gate=gate, hop=4) for _ in range(2))
+    for number in (0, 2, 1):
+        list(other.epoch(number))
+    for (features, _), (again, _) in zip(one.epoch(2), other.epoch(2), strict=True):
+        assert torch.equal(features, again)
+
+
+def test_windows_without_a_gate_are_those_of_earlier_versions():
+    clips = [np.arange(100 * i, 100 * i + 60, dtype=np.int16) for i in range(4)]
+    rng = np.random.default_rng(draw_seed(0, 3, 0))
+    order = rng.permutation(4)
+    expected = [100 * i + int(rng.integers(53)) for i in order]
+    [(features, _)] = batches(clips).epoch(3)
+    assert (features[:, 0] * 32_768).round().int().tolist() == expected
+
+
+def test_a_long_clip_counts_no_more_than_a_short_one_and_classes_are_drawn_alike():
+    labels = np.array([0] * 20 + [1] * 4)
+    lengths = np.where(np.arange(24) % 2, 2_000, 8)
+    targets = np.eye(2, dtype=np.float32)[labels]
+    clips = [np.full(n, 100 * i, np.int16) for i, n in enumerate(lengths)]
+    data = batches(clips, weights=balancing_weights(targets), batch_size=24)
+    drawn = np.array([i for number in range(100) for i in seen(data.epoch(number))])
+    assert np.mean(labels[drawn]) == pytest.approx(0.5, abs=0.04)
+    assert np.mean(lengths[drawn] > 8) == pytest.approx(0.5, abs=0.04)
+    plain = batches(clips, batch_size=24)
+    assert sorted(seen(plain.epoch(0))) == list(range(24))

@@ -7,17 +7,21 @@ Conventions
   are followed by digital silence.
 - A longer clip is covered by windows every `hop` samples; the last one is moved back to end with the clip, so
   that no sample is missed and none is invented.
+- A level is the root mean square of a window, in dB of full scale: a constant of full scale has 0 dB.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 FULL_SCALE = 32_768.0
+
+Starts = NDArray[np.int64]
 
 
 class Clipbank(Protocol):
@@ -52,7 +56,7 @@ def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     return np.asarray(np.clip(np.rint(samples * FULL_SCALE), -32_768, 32_767), dtype=np.int16)
 
 
-def window_starts(n_samples: int, *, length: int, hop: int) -> NDArray[np.int64]:
+def window_starts(n_samples: int, *, length: int, hop: int) -> Starts:
     """First sample of each window that covers a clip.
 
     >>> window_starts(100, length=40, hop=40).tolist()
@@ -70,6 +74,94 @@ def cut(clip: NDArray[np.int16], start: int, length: int) -> NDArray[np.int16]:
     if len(clip) >= start + length:
         return clip[start : start + length]
     return np.resize(clip, length)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Which windows of a clip are loud enough to be heard; without limits all are.
+
+    A clip always keeps its loudest window, so that every clip has an answer.
+
+    Args:
+        below_loudest_db: skip windows that are further below the loudest one of their clip.
+        floor_dbfs: skip windows below this level.
+    """
+
+    below_loudest_db: float | None = None
+    floor_dbfs: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is skipped."""
+        return self.below_loudest_db is None and self.floor_dbfs is None
+
+    def least_power(self, powers: NDArray[np.float64]) -> float:
+        """Mean square from which on a window is heard, given those [W] of all windows of its clip."""
+        loudest, least = float(powers.max()), 0.0
+        if self.below_loudest_db is not None:
+            least = loudest * 10 ** (-self.below_loudest_db / 10)
+        if self.floor_dbfs is not None:
+            least = max(least, 10 ** (self.floor_dbfs / 10))
+        return min(least, loudest)
+
+
+OPEN = Gate()
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Where a clip is heard: first samples of windows that pass a gate [W], and the power that it asks for."""
+
+    starts: Starts
+    least_power: float
+
+
+def window_powers(clip: NDArray[np.int16], starts: Starts, *, length: int) -> NDArray[np.float64]:
+    """Mean square of each window, 1 being full scale. Shape: [T], [W] -> [W]."""
+    return np.array([_power(cut(clip, int(start), length)) for start in starts], dtype=np.float64)
+
+
+def _power(window: NDArray[np.int16]) -> float:
+    # Sums of whole numbers are exact in double precision, in whatever order they are added.
+    samples = window.astype(np.float64)
+    return float(samples @ samples) / (len(samples) * FULL_SCALE**2)
+
+
+def heard_windows(clip: NDArray[np.int16], *, length: int, hop: int, gate: Gate) -> Heard:
+    """The windows that cover a clip, without those that a gate skips; the same in training and in use.
+
+    Shape: int16 [T], T >= 1.
+
+    >>> clip = np.repeat(np.array([1, 0, 1000], np.int16), 40)
+    >>> heard_windows(clip, length=40, hop=40, gate=Gate(below_loudest_db=30)).starts.tolist()
+    [80]
+    """
+    starts = window_starts(len(clip), length=length, hop=hop)
+    if gate.is_open or len(starts) == 1:
+        return Heard(starts, 0.0)
+    powers = window_powers(clip, starts, length=length)
+    least = gate.least_power(powers)
+    return Heard(starts[powers >= least], least)
+
+
+def random_start(
+    clip: NDArray[np.int16], heard: Heard | None, *, length: int, hop: int, rng: np.random.Generator
+) -> int:
+    """First sample of a random window: anywhere, or where a clip is heard.
+
+    There it is one of the windows that are heard, moved by up to half a hop unless that makes it too quiet.
+
+    Args:
+        heard: None for anywhere.
+    """
+    latest = max(0, len(clip) - length)
+    if heard is None:
+        return int(rng.integers(latest + 1))
+    start = int(heard.starts[rng.integers(len(heard.starts))])
+    # Turned back at the ends: a move cut off there would pile windows up on the first and the last.
+    moved = abs(start + int(rng.integers(-(hop // 2), hop // 2 + 1)))
+    moved = max(0, latest - abs(latest - moved))
+    return moved if _power(cut(clip, moved, length)) >= heard.least_power else start
 
 
 def cover(clip: NDArray[np.int16], *, length: int, hop: int) -> NDArray[np.float32]:

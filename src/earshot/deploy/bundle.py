@@ -30,7 +30,7 @@ from safetensors import SafetensorError
 
 import earshot
 from earshot.audio import windows
-from earshot.deploy.config import BundleConfig, BundleMember, new_config, read_config
+from earshot.deploy.config import CLIP_SCORES, BundleConfig, BundleMember, new_config, read_config
 from earshot.deploy.decisions import DecisionsData
 from earshot.deploy.golden import check_golden, golden_bytes
 from earshot.deploy.manifest import check_manifest, write_manifest
@@ -132,6 +132,11 @@ class Bundle:
         config = self.config.model_copy(update={"decisions": decisions})
         return self._changed(config, card=self.card, novelty=novelty)
 
+    def by_window(self) -> Bundle:
+        """The same model for windows as clips: what it says of each alone, also of one that a gate would skip."""
+        every = {"gate_db": None, "gate_dbfs": None, "clip_score": CLIP_SCORES["mean"]}
+        return self._changed(self.config.model_copy(update=every), card=self.card, novelty=self.novelty)
+
     def _changed(self, config: BundleConfig, *, card: str, novelty: NoveltyModel | None) -> Bundle:
         return Bundle(config, self._fitted, card=card, trained_on=self.trained_on, novelty=novelty)
 
@@ -142,7 +147,16 @@ class Bundle:
     def _scored(
         self, clips: Iterable[NDArray[np.int16]], members: Sequence[Member]
     ) -> Iterator[NDArray[np.float32]]:
-        return score_clips(clips, members, length=self.config.window_samples, hop=self.config.hop_samples)
+        return score_clips(
+            clips,
+            members,
+            length=self.config.window_samples,
+            hop=self.config.hop_samples,
+            gate=self.config.gate,
+            window_score=self.config.window_score,
+            multilabel=self.config.multilabel,
+            n_classes=len(self.classes),
+        )
 
     def _split(self, rows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Rows of all fold models, taken apart by member. Shape: [M, ...] -> a [F, ...] each."""

@@ -33,8 +33,8 @@ Out-of-fold accuracy {_percent(metrics["accuracy"])} (95 % interval {_percent(lo
 ## How it hears
 
 Mono (mean of channels), {config.rate_hz} Hz, 16 bit; windows of {window_s:.2f} s every
-{config.hop_samples / config.rate_hz:.2f} s, shorter clips repeated; the clip's score is the mean over its windows.
-Members: {families}. Every value is in `config.json`.
+{config.hop_samples / config.rate_hz:.2f} s, shorter clips repeated; the clip's score: {config.clip_score}.
+{_gate(config)}Members: {families}. Every value is in `config.json`.
 
 ## How to use it
 
@@ -49,6 +49,18 @@ Members: {families}. Every value is in `config.json`.
 {_limits(config)} Its scores hold for sounds recorded like those it learned from; measure it on your own with
 `earshot evaluate`.
 """
+
+
+def _gate(config: BundleConfig) -> str:
+    """Which windows it leaves out."""
+    if config.gate.is_open:
+        return ""
+    limits = []
+    if config.gate_db is not None:
+        limits.append(f"{config.gate_db:g} dB below the loudest of their clip")
+    if config.gate_dbfs is not None:
+        limits.append(f"{config.gate_dbfs:g} dB of full scale")
+    return f"Windows quieter than {' or '.join(limits)} are skipped; a clip keeps its loudest.\n"
 
 
 def _sureness(metrics: Mapping[str, Any]) -> str:

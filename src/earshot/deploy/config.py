@@ -10,13 +10,30 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import earshot
+from earshot.audio.windows import Gate
 from earshot.deploy.decisions import DecisionsData
 from earshot.errors import BundleError, complaint
+from earshot.models.pooling import WindowScore
 from earshot.recipe import LimitsConfig
 from earshot.training.members import MemberConfig
 
 _MAX_CONFIG_BYTES = 16 * 2**20
 _MAX_WINDOW_FEATURES = 2**26
+
+
+ClipScore = Literal[
+    "mean of window probabilities",
+    "mean of window logits",
+    "largest window probability",
+    "votes of windows",
+]
+CLIP_SCORES: dict[WindowScore, ClipScore] = {
+    "mean": "mean of window probabilities",
+    "mean_logit": "mean of window logits",
+    "max": "largest window probability",
+    "vote": "votes of windows",
+}
+"""How config.json says what a recipe's `window_score` is."""
 
 
 class BundleMember(BaseModel):
@@ -54,12 +71,24 @@ class BundleConfig(BaseModel):
     channels: Literal["mean"] = "mean"
     sample_format: Literal["int16"] = "int16"
     short_clips: Literal["repeat"] = "repeat"
-    clip_score: Literal["mean of window probabilities"] = "mean of window probabilities"
+    gate_db: float | None = Field(None, gt=0, le=120)
+    gate_dbfs: float | None = Field(None, ge=-120, le=0)
+    clip_score: ClipScore = "mean of window probabilities"
     member_score: Literal["mean of fold models"] = "mean of fold models"
     ensemble: Literal["logarithmic pool"] = "logarithmic pool"
     members: dict[str, BundleMember] = Field(min_length=1)
     decisions: DecisionsData = DecisionsData()
     scores: dict[str, Any] = {}
+
+    @property
+    def gate(self) -> Gate:
+        """Which windows of a clip are loud enough to be heard."""
+        return Gate(self.gate_db, self.gate_dbfs)
+
+    @property
+    def window_score(self) -> WindowScore:
+        """How a clip's windows become its probabilities."""
+        return next(score for score, name in CLIP_SCORES.items() if name == self.clip_score)
 
     @model_validator(mode="after")
     def _is_bounded(self) -> BundleConfig:

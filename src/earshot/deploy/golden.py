@@ -1,12 +1,13 @@
 """Synthetic sounds that every bundle must score as it did when it was made.
 
 They are made of arithmetic alone, so that no recording travels with a model, and they are rounded to 16 bit, so
-that every machine makes the same samples.
+that every machine makes the same samples. Where a model skips quiet windows, or scores clips otherwise than by the
+mean of their windows, it also scores them in a row, as one long clip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 GOLDEN_TOLERANCE = 1e-3
 _DURATION_S = 0.5
+_N_IN_A_ROW = 4
 
 
 def golden_clips(rate_hz: int) -> list[NDArray[np.int16]]:
@@ -51,7 +53,7 @@ def _noise(n: int) -> NDArray[np.float64]:
 def golden_bytes(bundle: Bundle) -> bytes:
     """The content of golden.safetensors: the sounds, and what the bundle says of them."""
     clips = np.stack(golden_clips(bundle.rate_hz))
-    return safetensors.numpy.save({"clips": clips, "probs": _in_fp32(bundle, clips)})
+    return safetensors.numpy.save({"clips": clips, "probs": _in_fp32(bundle, list(clips))})
 
 
 def check_golden(bundle: Bundle, folder: Path) -> None:
@@ -68,7 +70,7 @@ def check_golden(bundle: Bundle, folder: Path) -> None:
     except (SafetensorError, KeyError, ValueError) as error:
         raise BundleError(f"{folder}: the golden sounds cannot be read ({error}). Train again.") from error
     try:
-        got = _in_fp32(bundle, clips)
+        got = _in_fp32(bundle, list(clips))
     except (ValueError, RuntimeError, TypeError, AttributeError, IndexError) as error:
         raise BundleError(f"{folder}: the model does not fit together ({error}). Train again.") from error
     off = float(np.abs(got - wanted).max()) if got.shape == wanted.shape else float("inf")
@@ -86,14 +88,21 @@ def check_golden(bundle: Bundle, folder: Path) -> None:
         )
 
 
-def _in_fp32(bundle: Bundle, clips: Iterable[NDArray[np.int16]]) -> NDArray[np.float32]:
+def _long_clips(bundle: Bundle, clips: Sequence[NDArray[np.int16]]) -> list[NDArray[np.int16]]:
+    """The golden sounds in a row, a window each, one of them silent; none where windows are plain means."""
+    if bundle.config.gate.is_open and bundle.config.window_score == "mean":
+        return []
+    return [np.concatenate([np.resize(clip, bundle.config.window_samples) for clip in clips[:_N_IN_A_ROW]])]
+
+
+def _in_fp32(bundle: Bundle, clips: Sequence[NDArray[np.int16]]) -> NDArray[np.float32]:
     """Probabilities [N, K] in full precision, which agree across machines better than bf16 does."""
     networks = [m for family in bundle.families.values() for m in family if isinstance(m, NetworkMember)]
     kept = [m.precision for m in networks]
     try:
         for network in networks:
             network.precision = "fp32"
-        return np.stack(list(bundle.score(clips)))
+        return np.stack(list(bundle.score([*clips, *_long_clips(bundle, clips)])))
     finally:
         for network, precision in zip(networks, kept, strict=True):
             network.precision = precision

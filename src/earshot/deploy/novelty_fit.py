@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from earshot.audio.windows import Clipbank
+from earshot.audio.windows import OPEN, Clipbank, Gate
 from earshot.data.splits import Fold
 from earshot.deploy.artificial import artificial_sounds
 from earshot.deploy.decisions import NoveltyData
@@ -51,6 +51,7 @@ class KnownSounds:
     folds: Sequence[Fold]
     length: int
     hop: int
+    gate: Gate = OPEN
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def _embedded(
         return None
     embedding = [WithEmbedding(member, width=width) for member in distinct]
     clips = itertools.chain((known.view.get(int(row)) for row in rows), made_up)
-    scored = score_clips(clips, embedding, length=known.length, hop=known.hop)
+    scored = score_clips(clips, embedding, length=known.length, hop=known.hop, gate=known.gate)
     found = np.stack([each[:, n_classes:] for each in scored], axis=1)
     found = np.broadcast_to(found, (len(members), *found.shape[1:]))
     return found[:, : len(rows)], found[:, len(rows) :]

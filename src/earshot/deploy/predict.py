@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from earshot.audio.store import Outcome, Segment
-from earshot.audio.stream import decode_stream
+from earshot.audio.store import Outcome
 from earshot.data.clips import Clips
 from earshot.deploy.bundle import Bundle, Judgement
 from earshot.deploy.choices import Chooser
+from earshot.deploy.decoded import decoded
 from earshot.errors import ConfigError, EarshotError, complaint
 from earshot.evaluation.predictions import safe_cell
 
@@ -52,16 +52,10 @@ def _streamed(
     score: Callable[[Iterable[NDArray[np.int16]]], Iterator[Said]],
     on_progress: Progress,
 ) -> Iterator[tuple[Outcome, Said | None]]:
-    segments = [Segment(path, start, end) for path, start, end in clips.segments()]
     waiting: list[Outcome] = []
 
     def readable() -> Iterator[NDArray[np.int16]]:
-        for outcome, samples in decode_stream(
-            segments,
-            rate_hz=bundle.rate_hz,
-            quality=bundle.config.resampler,
-            limits=bundle.config.limits.decode_limits(),
-        ):
+        for outcome, samples in decoded(bundle, clips):
             waiting.append(outcome)
             if samples is not None:
                 yield samples
@@ -74,10 +68,10 @@ def _streamed(
             yield (outcome, said) if outcome.accepted else (outcome, None)
             if outcome.accepted:
                 break
-        on_progress(done, len(segments))
+        on_progress(done, len(clips))
     for outcome in waiting:
         yield outcome, None
-    on_progress(len(segments), len(segments))
+    on_progress(len(clips), len(clips))
 
 
 def prediction_rows(
@@ -98,14 +92,28 @@ def prediction_rows(
     has_times = any(start > 0 or end is not None for _, start, end in times)
     chooser = chooser or Chooser(bundle)
     for i, (outcome, said) in enumerate(scored):
-        row: Row = {"file": names[i]}
-        if has_times:
-            row |= {"start_s": times[i][1], "end_s": times[i][2]}
         judgement = Judgement(said, None) if isinstance(said, np.ndarray) else said
-        answer = chooser.answer(judgement, reason=outcome.reason)
-        row |= {"label": answer.label, "confidence": answer.confidence, **answer.columns}
-        row |= _class_columns(bundle.classes, None if judgement is None else judgement.probs, top=top)
-        yield row | {"status": outcome.status, "reason": outcome.reason, "message": outcome.message}
+        own = times[i][1:] if has_times else None
+        yield prediction_row(names[i], own, outcome, judgement, chooser=chooser, top=top)
+
+
+def prediction_row(
+    file: str,
+    times: tuple[float | None, float | None] | None,
+    outcome: Outcome,
+    judgement: Judgement | None,
+    *,
+    chooser: Chooser,
+    top: int | None = None,
+) -> Row:
+    """One row of `prediction_rows`; times are start and end in seconds, None for none in any row."""
+    row: Row = {"file": file}
+    if times is not None:
+        row |= {"start_s": times[0], "end_s": times[1]}
+    answer = chooser.answer(judgement, reason=outcome.reason)
+    row |= {"label": answer.label, "confidence": answer.confidence, **answer.columns}
+    row |= _class_columns(chooser.classes, None if judgement is None else judgement.probs, top=top)
+    return row | {"status": outcome.status, "reason": outcome.reason, "message": outcome.message}
 
 
 def _class_columns(classes: Sequence[str], probs: NDArray[np.float32] | None, *, top: int | None) -> Row:

@@ -1,12 +1,13 @@
 """Clips in, one row of probabilities per clip and member out: the only way any part of earshot scores sound.
 
-A clip's probabilities are the mean over the windows that cover it. Clips are streamed: memory holds one batch of
-windows, however many clips or however long they are.
+A clip's probabilities are pooled from the windows that cover it and are loud enough. Clips are streamed: memory
+holds one batch of windows, however many clips or however long they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from earshot.audio import windows
 from earshot.models.member import Member
+from earshot.models.pooling import ClipPool, WindowScore
 
 _BATCH_WINDOWS = 32
 
@@ -25,6 +27,10 @@ def score_clips(
     *,
     length: int,
     hop: int,
+    gate: windows.Gate = windows.OPEN,
+    window_score: WindowScore = "mean",
+    multilabel: bool = False,
+    n_classes: int | None = None,
     batch_windows: int = _BATCH_WINDOWS,
 ) -> Iterator[NDArray[np.float32]]:
     """Scores each clip with each member, in order.
@@ -34,54 +40,51 @@ def score_clips(
         members: members that share a front end object have their features computed once.
         length: samples in a window.
         hop: samples from one window of a clip to the next.
+        gate: which windows are loud enough to be heard.
+        window_score: how windows become a clip, a key of `WINDOW_SCORES`.
+        multilabel: each class is a question of its own.
+        n_classes: what members give after these columns is no probability, and is averaged; None: nothing.
 
     Yields:
         Probabilities [M, K] of each clip.
     """
-    for chunk in _in_batches(clips, length=length, hop=hop, batch_windows=batch_windows):
-        yield from chunk.scored(members)
 
+    def new_pool() -> ClipPool:
+        return ClipPool(window_score, multilabel=multilabel, n_classes=n_classes)
 
-class _Batch:
-    """Windows of consecutive clips; the last clip may go on in the next batch."""
-
-    def __init__(self, carried: tuple[NDArray[np.float64], int] | None) -> None:
-        self.windows: list[NDArray[np.int16]] = []
-        self.ends: list[int] = []
-        self.carried = carried
-
-    def scored(self, members: Sequence[Member]) -> Iterator[NDArray[np.float32]]:
-        probs = predict_windows(np.stack(self.windows), members)
+    pool = new_pool()
+    for batch in _in_batches(clips, length=length, hop=hop, gate=gate, batch_windows=batch_windows):
+        probs = predict_windows(np.stack(batch.windows), members)
         start = 0
-        for end in self.ends:
-            yield self._close(probs[:, start:end])
-            start = end
-        rest = probs[:, start:]
-        if rest.shape[1]:
-            total, n = self.carried if self.carried is not None else (0.0, 0)
-            self.carried = (total + rest.sum(axis=1, dtype=np.float64), n + rest.shape[1])
+        for end in batch.ends:
+            pool.add(probs[:, start:end])
+            yield pool.result()
+            pool, start = new_pool(), end
+        if start < probs.shape[1]:
+            pool.add(probs[:, start:])
 
-    def _close(self, probs: NDArray[np.float32]) -> NDArray[np.float32]:
-        total, n = probs.sum(axis=1, dtype=np.float64), probs.shape[1]
-        if self.carried is not None:
-            total, n = total + self.carried[0], n + self.carried[1]
-            self.carried = None
-        return np.asarray(total / n, dtype=np.float32)
+
+@dataclass
+class _Batch:
+    """Windows of consecutive clips, and after how many of them a clip ends; the last may go on in the next."""
+
+    windows: list[NDArray[np.int16]] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
 
 
 def _in_batches(
-    clips: Iterable[NDArray[np.int16]], *, length: int, hop: int, batch_windows: int
+    clips: Iterable[NDArray[np.int16]], *, length: int, hop: int, gate: windows.Gate, batch_windows: int
 ) -> Iterator[_Batch]:
-    batch = _Batch(None)
+    batch = _Batch()
     for clip in clips:
-        starts = windows.window_starts(len(clip), length=length, hop=hop)
+        starts = windows.heard_windows(clip, length=length, hop=hop, gate=gate).starts
         for i, start in enumerate(starts):
             batch.windows.append(windows.cut(clip, int(start), length))
             if i == len(starts) - 1:
                 batch.ends.append(len(batch.windows))
             if len(batch.windows) == batch_windows:
                 yield batch
-                batch = _Batch(batch.carried)
+                batch = _Batch()
     if batch.windows:
         yield batch
 

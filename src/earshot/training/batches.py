@@ -153,6 +153,8 @@ class TrainingBatches:
         length: samples in a window.
         weights: draw probabilities [N], or None to see each clip once an epoch.
         rate_hz: of the clips; only `augment.steps` need it.
+        gate: windows are drawn only where a clip is loud enough.
+        hop: samples between the windows of a clip that the gate looks at; None: a window.
     """
 
     def __init__(
@@ -169,6 +171,8 @@ class TrainingBatches:
         seed: int,
         device: str,
         rate_hz: int | None = None,
+        gate: windows.Gate = windows.OPEN,
+        hop: int | None = None,
     ) -> None:
         self.view = view
         self.rows = rows
@@ -181,6 +185,9 @@ class TrainingBatches:
         self.seed = seed
         self.device = device
         self.rate_hz = rate_hz
+        self.gate = gate
+        self.hop = hop or length
+        self._heard: dict[int, windows.Heard] = {}
 
     @property
     def n_clips(self) -> int:
@@ -221,9 +228,18 @@ class TrainingBatches:
         cut = np.empty((len(chosen), self.length), np.int16)
         for i, row in enumerate(self.rows[chosen]):
             clip = self.view.get(int(row))
-            latest = max(0, len(clip) - self.length)
-            cut[i] = windows.cut(clip, int(rng.integers(latest + 1)), self.length)
+            heard = self._where_heard(int(row), clip)
+            start = windows.random_start(clip, heard, length=self.length, hop=self.hop, rng=rng)
+            cut[i] = windows.cut(clip, start, self.length)
         return torch.from_numpy(windows.to_float(cut)).to(self.device)
+
+    def _where_heard(self, row: int, clip: NDArray[np.int16]) -> windows.Heard | None:
+        """Where a clip is loud enough, found out when it is first drawn; None for everywhere."""
+        if self.gate.is_open:
+            return None
+        if row not in self._heard:
+            self._heard[row] = windows.heard_windows(clip, length=self.length, hop=self.hop, gate=self.gate)
+        return self._heard[row]
 
     @torch.no_grad()
     def _batch(

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from earshot.audio.augment import AugmentConfig
 from earshot.models.classical import ClassicalConfig
 from earshot.models.member import ClassicalMember, decision_values
-from earshot.training.batches import balancing_weights, draw_seed
+from earshot.training.batches import TrainingBatches, balancing_weights, draw_seed
 from earshot.training.fold import (
     FittedFold,
     FoldData,
@@ -23,6 +26,7 @@ from earshot.training.temperature import fit_temperature
 from earshot.training.tuning import fit_estimator, inner_folds, tuned
 
 _MAX_WINDOWS_PER_CLIP = 8
+_COPIES_AT_A_TIME = 16
 
 
 def fit_classical_member(
@@ -35,6 +39,12 @@ def fit_classical_member(
     train = _at_most(limit, data, seed=seed)
     n_most = min(max(1, limit // len(train)), _MAX_WINDOWS_PER_CLIP)
     features, owners = features_of(front_end, data, train, n_most=n_most)
+    n_copies = (
+        min(config.augment.n_copies, (limit - len(owners)) // len(train)) if config.augment.enabled else 0
+    )
+    if n_copies > 0:
+        more, of_more = _copies(front_end, data, train, augment=config.augment, n_copies=n_copies, seed=seed)
+        features, owners = torch.cat([features, more]), np.concatenate([owners, of_more])
     on_progress(1, 3)
     estimator, temperature = fit_calibrated(
         balanced(config.model, data.targets[data.train]),
@@ -52,6 +62,40 @@ def fit_classical_member(
     fold = FittedFold(member, held_out_probs(member, data, data.test), [])
     on_progress(3, 3)
     return fold
+
+
+def _copies(
+    front_end: nn.Module,
+    data: FoldData,
+    rows: NDArray[np.int64],
+    *,
+    augment: AugmentConfig,
+    n_copies: int,
+    seed: int,
+) -> tuple[Tensor, NDArray[np.int64]]:
+    """Features of changed windows, up to `n_copies` of each clip, and which position of `rows` each is from.
+
+    Shape: [n] -> [W, *shape], [W].
+    """
+    n_batches = -(-len(rows) // _COPIES_AT_A_TIME)
+    batches = TrainingBatches(
+        data.view,
+        rows=rows,
+        targets=np.arange(len(rows), dtype=np.float32)[:, None],  # which clip it is, for no label is mixed
+        length=data.length,
+        batch_size=len(rows) // n_batches,  # nearly even: the rest of a division is left out
+        front_end=front_end,
+        augment=augment.for_copies(),
+        weights=None,
+        seed=seed,
+        device="cpu",
+        rate_hz=data.rate_hz,
+        gate=data.gate,
+        hop=data.hop,
+    )
+    made = [part for epoch in range(n_copies) for part in batches.epoch(epoch)]
+    owners = torch.cat([targets[:, 0] for _, targets in made]).numpy().astype(np.int64)
+    return torch.cat([features for features, _ in made]), owners
 
 
 def balanced(model: ClassicalConfig, targets: NDArray[np.float32]) -> ClassicalConfig:

@@ -17,6 +17,7 @@ from earshot.audio.augment import AugmentConfig
 from earshot.audio.features import FEATURES, FeatureConfig
 from earshot.models import ModelConfig
 from earshot.models.member import Member
+from earshot.models.pooling import WindowScore
 from earshot.models.scoring import score_clips
 from earshot.training.options import TrainingConfig
 
@@ -59,6 +60,8 @@ class FoldData:
     hop: int
     rate_hz: int
     multilabel: bool
+    gate: windows.Gate = windows.OPEN
+    window_score: WindowScore = "mean"
 
     def input_shape(self, config: MemberConfig) -> tuple[int, ...]:
         """Shape of a window's features."""
@@ -83,8 +86,17 @@ def held_out_probs(member: Member, data: FoldData, rows: NDArray[np.int64]) -> N
     """Clip probabilities of some rows of the view. Shape: [n] -> [n, K]."""
     clips = (data.view.get(int(row)) for row in rows)
     probs = np.zeros((len(rows), data.targets.shape[1]), np.float32)
-    for i, (scored,) in enumerate(score_clips(clips, [member], length=data.length, hop=data.hop)):
-        probs[i] = scored
+    scored = score_clips(
+        clips,
+        [member],
+        length=data.length,
+        hop=data.hop,
+        gate=data.gate,
+        window_score=data.window_score,
+        multilabel=data.multilabel,
+    )
+    for i, (own,) in enumerate(scored):
+        probs[i] = own
     return probs
 
 
@@ -112,6 +124,8 @@ def features_of(
 ) -> tuple[torch.Tensor, NDArray[np.int64]]:
     """Features of the windows of some rows, at most `n_most` of each, and which position of `rows` each is from.
 
+    They are the windows that scoring hears.
+
     Shape: [n] -> [W, *shape], [W].
     """
     device = next((buffer.device for buffer in front_end.buffers()), torch.device("cpu"))
@@ -126,7 +140,7 @@ def features_of(
 
     for i, row in enumerate(rows):
         clip = data.view.get(int(row))
-        starts = windows.window_starts(len(clip), length=data.length, hop=data.hop)
+        starts = windows.heard_windows(clip, length=data.length, hop=data.hop, gate=data.gate).starts
         n = len(starts) if n_most is None else min(len(starts), n_most)
         for start in starts[np.linspace(0, len(starts) - 1, n).astype(int)]:
             cuts.append(windows.cut(clip, int(start), data.length))

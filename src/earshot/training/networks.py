@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from earshot.models import MODELS
 from earshot.models.member import NetworkMember
+from earshot.models.pooling import pool_windows
 from earshot.training.batches import Batches, FixedBatches, TrainingBatches, balancing_weights, draw_seed
 from earshot.training.checkpoint import Checkpoint
 from earshot.training.fit import fit_network, measure_scale
@@ -124,6 +125,8 @@ def training_batches(
             seed=seed,
             device=device,
             rate_hz=data.rate_hz,
+            gate=data.gate,
+            hop=data.hop,
         )
     features, _ = features_of(front_end, data, rows)
     balances = config.training.balance == "auto"
@@ -193,6 +196,4 @@ class _Curve:
         probs = np.concatenate(
             [member.predict_features(part) for part in torch.split(features, _SCORED_WINDOWS)]
         )
-        sums = np.zeros((len(self.rows), probs.shape[1]))
-        np.add.at(sums, owners, probs)
-        return np.asarray(sums / np.bincount(owners)[:, None], dtype=np.float32)
+        return pool_windows(probs, owners, score=self.data.window_score, multilabel=self.data.multilabel)
