@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from bench import Skipped, data_folder, seconds, table
+from earshot.audio.step import Parameters
 from earshot.audio.threads import over_rows
-from earshot.audio.transforms import PUBLISHED_STEPS, Parameters, apply_parameters, draw_parameters
+from earshot.audio.transforms import PUBLISHED_STEPS, apply_parameters, draw_parameters
 
 RATE_HZ = 44_100
 N_SAMPLES = 5 * RATE_HZ

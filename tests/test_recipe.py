@@ -2,6 +2,7 @@ import tomllib
 
 import pytest
 
+from earshot.audio.windows import Gate
 from earshot.errors import ConfigError
 from earshot.recipe import Recipe, load_recipe, recipe_names
 
@@ -148,3 +149,44 @@ def test_a_recipe_cannot_be_changed_in_place():
     with pytest.raises(ValueError, match="frozen"):
         recipe.seed = 3
     assert isinstance(recipe, Recipe)
+
+
+def test_a_gate_and_the_score_of_windows_are_off_and_the_mean_unless_they_are_set():
+    plain = load_recipe("fast").audio
+    assert plain.gate.is_open
+    assert plain.window_score == "mean"
+    changes = ["gate_db=30", "audio.gate_dbfs=-60.5", "window_score=mean_logit"]
+    changed = load_recipe("fast", changes).audio
+    assert changed.gate == Gate(below_loudest_db=30, floor_dbfs=-60.5)
+    assert changed.window_score == "mean_logit"
+    assert load_recipe(tomllib.loads(load_recipe("fast", changes).to_toml())).audio == changed
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ("gate_db=0", "greater than 0"),
+        ("gate_dbfs=3", "less than or equal to 0"),
+        ("window_score=median", "'mean'"),
+    ],
+)
+def test_a_gate_or_a_score_that_makes_no_sense_is_refused(change, rule):
+    with pytest.raises(ConfigError, match=rule):
+        load_recipe("fast", [change])
+
+
+def test_a_change_leaves_the_copies_of_a_classical_member_as_they_are():
+    plain = load_recipe("robust")
+    changed = load_recipe("robust", ["epochs=3"])
+    assert changed.members["fast"] == plain.members["fast"]
+    assert plain.members["fast"].augment.n_copies > 0
+    assert load_recipe("robust", ["n_folds=3"]).members == plain.members
+
+
+def test_the_robust_recipe_differs_from_the_default_in_its_augmentation_alone():
+    robust, default = load_recipe("robust"), load_recipe("default")
+    assert list(robust.members) == list(default.members)
+    for name, member in robust.members.items():
+        theirs = default.members[name]
+        assert member.augment != theirs.augment
+        assert member.model_copy(update={"augment": theirs.augment}) == theirs

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from earshot.audio.augment import (
     AugmentConfig,
+    add_background,
     add_noise_,
     augment_spectrograms,
     augment_waveforms,
@@ -347,3 +348,44 @@ def test_inputs_are_left_alone():
 def test_values_out_of_bounds_are_refused(values):
     with pytest.raises(ValidationError):
         AugmentConfig(**values)
+
+
+def test_background_is_another_row_of_the_batch_as_far_below_as_drawn():
+    waveforms = noises()
+    mixed = add_background(waveforms, snr_db=(10.0, 10.0), rng=rng())
+    added = mixed - waveforms
+    below_db = 20 * torch.log10(rms(waveforms) / rms(added))
+    meets_itself = rms(added) == 0
+    assert meets_itself.sum() < 4
+    torch.testing.assert_close(below_db[~meets_itself], torch.full_like(below_db, 10.0)[~meets_itself])
+    for i in torch.nonzero(~meets_itself)[:, 0].tolist():
+        spectra = torch.fft.rfft(added[i]).conj() * torch.fft.rfft(waveforms)
+        likeness = torch.fft.irfft(spectra, n=waveforms.shape[1]).abs().amax(dim=1) / rms(waveforms)
+        assert likeness.argmax() != i
+        assert likeness.max() > 10 * likeness.median()
+
+
+def test_background_leaves_labels_input_and_the_rows_that_are_not_chosen():
+    waveforms, targets = noises(400, 50), torch.eye(400)
+    before = waveforms.clone()
+    mixed, same = augment_waveforms(waveforms, targets, only(background_probability=0.3), rng=rng())
+    assert torch.equal(same, targets)
+    assert torch.equal(waveforms, before)
+    assert 0.24 < float((mixed != waveforms).any(dim=1).float().mean()) < 0.36
+
+
+def test_background_of_silence_and_for_silence_is_nothing():
+    waveforms = torch.cat([torch.zeros(2, 100), noises(2, 100)])
+    mixed = add_background(waveforms, snr_db=(0.0, 0.0), rng=rng(2))
+    assert torch.isfinite(mixed).all()
+    assert not mixed[:2].any()
+
+
+def test_copies_for_a_classical_model_keep_their_labels_and_lose_what_only_spectrograms_have():
+    config = AugmentConfig(n_copies=3, noise_probability=0.5, time_translate=0.2).for_copies()
+    waveforms, targets = noises(), torch.eye(16)
+    changed_waveforms, same = augment_waveforms(waveforms, targets, config, rng=rng())
+    assert torch.equal(same, targets)
+    assert not torch.equal(changed_waveforms, waveforms)
+    spectrograms = torch.randn(3, 8, 20)
+    assert torch.equal(augment_spectrograms(spectrograms, config, rng=rng()), spectrograms)

@@ -9,8 +9,10 @@ from scipy import signal
 from earshot.audio.augment import AugmentConfig
 from earshot.audio.codecs import CODECS
 from earshot.audio.corruptions import CORRUPTIONS, SEVERITIES, corruptions_of, rng_of, taught_by
+from earshot.audio.recording import BandLimitConfig, ColouredNoiseConfig, GapsConfig, LevelConfig
 from earshot.audio.transforms import AudiomentationsConfig, PitchShiftConfig
 from earshot.errors import ConfigError
+from earshot.recipe import load_recipe
 
 RATE_HZ = 16_000
 MADE_HERE = [name for name, each in CORRUPTIONS.items() if not each.codec or CODECS[each.codec].is_there()]
@@ -311,6 +313,7 @@ def test_what_the_training_had_something_like_is_not_held_out():
 
 def test_training_names_in_the_table_are_names_of_augmentations():
     kinds = {"noise", "time_shift", "pitch_shift", "time_stretch"}
+    kinds |= {"coloured_noise", "band_limit", "level", "gaps"}
     for each in CORRUPTIONS.values():
         for name in each.taught_by:
             assert name in AugmentConfig.model_fields or name in kinds or name[0].isupper()
@@ -324,3 +327,28 @@ def test_the_page_states_every_group_and_value():
     for name, (group, values) in stated.items():
         assert group.strip() == CORRUPTIONS[name].group
         assert tuple(float(each) for each in values.split(",")) == CORRUPTIONS[name].values
+
+
+def test_the_robust_recipe_holds_some_of_the_suite_out():
+    taught = frozenset[str]()
+    for member in load_recipe("robust").members.values():
+        taught |= taught_by(member.augment)
+    held_out = set(CORRUPTIONS) - taught
+    assert held_out == {"babble", "reverberation", "clipping", "vorbis", "opus", "mp3", "mu_law"}
+
+
+@pytest.mark.parametrize(
+    ("step", "names"),
+    [
+        (ColouredNoiseConfig(), {"white_noise", "pink_noise"}),
+        (BandLimitConfig(), {"low_pass", "high_pass", "resampling"}),
+        (LevelConfig(), {"gain"}),
+        (GapsConfig(), {"dropouts"}),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_what_another_recorder_does_teaches_its_own_kind(step, names):
+    off = dict.fromkeys(("gain_db", "noise_probability", "mix_probability", "time_resize"), 0)
+    off |= dict.fromkeys(("frequency_resize", "n_time_masks", "n_frequency_masks", "shift"), 0)
+    assert taught_by(AugmentConfig(steps=(step,), **off)) == names
+    assert taught_by(AugmentConfig(background_probability=0.1, **off)) == {"background"}

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from earshot import read_clips
+from earshot.audio.augment import AugmentConfig
 from earshot.audio.corruptions import CORRUPTIONS, SEVERITIES, rng_of
 from earshot.audio.windows import to_float, to_int16
-from earshot.deploy.robustness import score_damaged
+from earshot.deploy.robustness import score_damaged, taught_to
 from earshot.errors import ConfigError, DataError
 from earshot.evaluation.predictions import Predictions
 
@@ -70,6 +71,19 @@ def test_every_clip_is_scored_under_every_corruption_and_severity(fickle, clips)
 def test_only_what_no_network_was_trained_on_is_held_out(bundle, clips):
     scores, _ = score_damaged(bundle, clips, clean(bundle, clips), wanted="gain,clipping,mu_law")
     assert scores.held_out == {"clipping", "mu_law"}
+
+
+def test_copies_for_a_classical_member_teach_it_what_waveforms_can_show(bundle):
+    both = SimpleNamespace(config=bundle.config)
+    assert "dropouts" in taught_to(both)  # masked by the network
+    svm = bundle.config.members["fast"]
+    augment = AugmentConfig(n_copies=1, speed_octaves=0.2)
+    copied = svm.model_copy(update={"config": svm.config.model_copy(update={"augment": augment})})
+    alone = SimpleNamespace(config=SimpleNamespace(members={"fast": copied}))
+    assert taught_to(alone) == {
+        *("white_noise", "pink_noise", "gain", "speed", "time_stretch", "pitch_shift", "time_shift")
+    }
+    assert taught_to(SimpleNamespace(config=SimpleNamespace(members={"fast": svm}))) == frozenset()
 
 
 def test_background_comes_from_clips_of_other_recordings(bundle, clips, monkeypatch):

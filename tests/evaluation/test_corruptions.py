@@ -121,6 +121,19 @@ def test_the_mean_corruption_error_is_the_papers():
     assert errors.relative_mean == pytest.approx((0.4 / 0.6 + 2.0) / 2)
 
 
+def test_corruptions_without_a_ratio_are_named_and_the_mean_is_over_the_others():
+    model = CorruptionScores(0.9, {"noise": (0.5,), "gain": (0.8,), "speed": (0.7,)})
+    baseline = CorruptionScores(0.9, {"noise": (0.7,), "gain": (0.9,), "speed": (1.0,)})
+    errors = mean_corruption_error(model, baseline)
+    assert errors.without == ("speed",)  # the baseline makes no error
+    assert errors.without_relative == ("gain", "speed")  # it is no worse than on clean clips
+    assert errors.mean == pytest.approx((0.5 / 0.3 + 0.2 / 0.1) / 2)
+    assert errors.relative_mean == pytest.approx(0.4 / 0.2)
+    written = json.loads(json.dumps(errors.to_dict()))
+    assert written["without"] == ["speed"]
+    assert written["mce"] == errors.mean
+
+
 def test_a_model_beside_itself_has_an_error_of_one():
     errors = mean_corruption_error(SCORES, SCORES)
     assert errors.mean == pytest.approx(1)

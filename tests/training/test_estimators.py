@@ -3,6 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from earshot.audio.augment import AugmentConfig
+from earshot.audio.recording import ColouredNoiseConfig
+from earshot.audio.windows import InMemory
 from earshot.models.classical import (
     CentroidConfig,
     ClassicalMlpConfig,
@@ -13,6 +16,7 @@ from earshot.models.classical import (
     SvmConfig,
 )
 from earshot.models.member import decision_values
+from earshot.training import estimators
 from earshot.training.checkpoint import Checkpoint
 from earshot.training.estimators import balanced, fit_calibrated
 from earshot.training.members import fit_member
@@ -89,3 +93,52 @@ def test_windows_of_long_clips_are_all_learned_from_up_to_eight(make_fold, svm_c
     fold = fit(svm_config, data, tmp_path)
     n_windows = [min(8, 1 + -(-(n - 300) // 100)) for n in data.view.n_samples[data.train]]
     assert fold.member.estimator[-1].shape_fit_[0] == sum(n_windows)
+
+
+def with_copies(config, **values):
+    noisy = ColouredNoiseConfig(probability=1.0, snr_db=(-5.0, 5.0))
+    return config.model_copy(update={"augment": AugmentConfig(steps=(noisy,), **values)})
+
+
+def test_copies_teach_a_classical_model_to_bear_what_they_are_changed_by(make_fold, svm_config, tmp_path):
+    data = make_fold(n_clips=48, n_test=12)
+    noise = np.random.default_rng(0)
+    clips = [data.view.get(i) for i in range(48)]
+    for i in data.test:
+        level = np.sqrt(np.mean(np.square(clips[i], dtype=np.float64)))
+        clips[i] = np.clip(clips[i] + level * noise.normal(size=len(clips[i])), -32_768, 32_767).astype(
+            np.int16
+        )
+    data = dataclasses.replace(data, view=InMemory(clips))
+    plain, taught = (
+        fit(config, data, tmp_path) for config in (svm_config, with_copies(svm_config, n_copies=3))
+    )
+    truth = data.targets[data.test].astype(bool)
+    assert taught.probs[truth].mean() > plain.probs[truth].mean() + 0.1
+
+
+def test_copies_are_the_same_each_time_and_end_where_there_are_windows_enough(
+    make_fold, svm_config, tmp_path, monkeypatch
+):
+    seen = []
+
+    def keep(model, rows, **options):
+        seen.append((rows, options["targets"], options["groups"]))
+        return fit_calibrated(model, rows, **options)
+
+    monkeypatch.setattr(estimators, "fit_calibrated", keep)
+    data = make_fold(n_clips=24)  # 18 to train on
+    limited = SvmConfig(max_windows=60)
+    for model, augment in (
+        (SvmConfig(), {"n_copies": 2}), (SvmConfig(), {"n_copies": 2}), (limited, {"n_copies": 50}),
+        (SvmConfig(), {"n_copies": 2, "enabled": False}), (SvmConfig(), {}),
+    ):  # fmt: skip
+        fit(with_copies(svm_config, **augment).model_copy(update={"model": model}), data, tmp_path)
+    own = len(seen[-1][0])  # some clips have two windows
+    assert [len(rows) - own for rows, _, _ in seen] == [36, 36, 18, 0, 0]
+    np.testing.assert_array_equal(seen[0][0], seen[1][0])
+    rows, targets, groups = seen[0]
+    for clip in range(18):
+        assert (groups[own:] == data.groups[clip]).sum() == 6  # three clips a group, each copied twice
+    np.testing.assert_array_equal(targets[own:].sum(axis=0), [12, 12, 12])
+    assert len(np.unique(rows, axis=0)) == len(rows)

@@ -29,6 +29,12 @@ class AugmentConfig(BaseModel):
 
     enabled: bool = Field(True, description="false: training sees the windows as they are")
     steps: tuple[StepConfig, ...] = Field((), description="steps that come first, in order")
+    background_probability: float = Field(
+        0.0, ge=0, le=1, description="add another clip of the batch as background; the label stays"
+    )
+    background_snr_db: tuple[float, float] = Field(
+        (0.0, 30.0), description="how far below the clip the background lies, dB"
+    )
     shift: bool = True
     gain_db: float = Field(6.0, ge=0)
     polarity: bool = True
@@ -46,6 +52,18 @@ class AugmentConfig(BaseModel):
         0.0, ge=0, le=1, description="move a spectrogram in time by up to this share of its width, either way"
     )
     translate_fill_db: float = Field(-80.0, description="level of the frames that are vacated then")
+    n_copies: int = Field(
+        0,
+        ge=0,
+        le=50,
+        description="classical models: changed copies of each training clip that they learn from as well",
+    )
+
+    def for_copies(self) -> AugmentConfig:
+        """What of it changes the copies for a classical model: waveforms, one at a time; labels stay hard."""
+        nothing = {"time_resize": 0.0, "frequency_resize": 0.0, "time_translate": 0.0}
+        masks = {"n_time_masks": 0, "n_frequency_masks": 0}
+        return self.model_copy(update={"mix_probability": 0.0} | nothing | masks)
 
 
 def _uniform(n: int, low: float, high: float, rng: Generator) -> Tensor:
@@ -55,7 +73,9 @@ def _uniform(n: int, low: float, high: float, rng: Generator) -> Tensor:
 def augment_waveforms(
     waveforms: Tensor, targets: Tensor, config: AugmentConfig, *, rng: Generator, rate_hz: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The waveform half of the recipe: steps, speed, circular shift, polarity, mixing, gain, noise, in this order.
+    """The waveform half of the recipe, in this order.
+
+    Background, steps, speed, circular shift, polarity, mixing, gain, noise.
 
     Args:
         rate_hz: of the waveforms; only `config.steps` need it.
@@ -67,6 +87,10 @@ def augment_waveforms(
     """
     if not config.enabled:
         return waveforms, targets
+    if config.background_probability > 0:
+        waveforms = add_background(
+            waveforms, snr_db=config.background_snr_db, rng=rng, probability=config.background_probability
+        )
     if config.steps:
         if rate_hz is None:
             raise ValueError("rate_hz is None; expected the sample rate, which steps in seconds need")
@@ -157,6 +181,34 @@ def _levels(waveforms: Tensor) -> Tensor:
     norms = waveforms.new_empty(len(waveforms))
     over_rows(lambda i: torch.linalg.vector_norm(waveforms[i], out=norms[i]), len(waveforms))
     return norms / math.sqrt(waveforms.shape[1])
+
+
+def add_background(
+    waveforms: Tensor, *, snr_db: tuple[float, float], rng: Generator, probability: float = 1.0
+) -> Tensor:
+    """Adds another row of the batch, from a random place on, U(*snr_db) dB below each row's own power.
+
+    A silent row stays silent, and one that meets a silent one stays as it is. Shape: [B, T] -> [B, T].
+    """
+    n, n_samples = waveforms.shape
+    partners = torch.randperm(n, generator=rng)
+    starts = torch.randint(n_samples, (n,), generator=rng).tolist()
+    ratio = 10.0 ** (-_uniform(n, *snr_db, rng) / 20.0)
+    chosen = (torch.rand(n, generator=rng) < probability) & (partners != torch.arange(n))
+    levels = _levels(waveforms).cpu()
+    heard = levels[partners]
+    shares = torch.where(chosen & (heard > 0), ratio * levels / heard.clamp(min=1e-12), 0.0).tolist()
+    others, mixed = partners.tolist(), torch.empty_like(waveforms)
+
+    def one(i: int) -> None:
+        mixed[i] = waveforms[i]
+        if shares[i]:
+            other, split = waveforms[others[i]], n_samples - starts[i]
+            mixed[i, :split].add_(other[starts[i] :], alpha=shares[i])
+            mixed[i, split:].add_(other[: starts[i]], alpha=shares[i])
+
+    over_rows(one, n)
+    return mixed
 
 
 def add_noise_(

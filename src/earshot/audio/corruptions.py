@@ -99,10 +99,14 @@ CORRUPTIONS: dict[str, Corruption] = {
         _SNRS_DB,
         "SNR in dB",
         "noise",
-        ("noise_probability", "noise", "AddGaussianNoise", "AddGaussianSNR"),
+        ("noise_probability", "noise", "coloured_noise", "AddGaussianNoise", "AddGaussianSNR"),
     ),
     "pink_noise": Corruption(
-        damage.pink_noise, _SNRS_DB, "SNR in dB", "noise", ("noise_probability", "noise", "AddColorNoise")
+        damage.pink_noise,
+        _SNRS_DB,
+        "SNR in dB",
+        "noise",
+        ("noise_probability", "noise", "coloured_noise", "AddColorNoise"),
     ),
     "babble": Corruption(damage.babble_noise, _SNRS_DB, "SNR in dB", "noise"),
     "background": Corruption(
@@ -110,7 +114,7 @@ CORRUPTIONS: dict[str, Corruption] = {
         _SNRS_DB,
         "SNR in dB",
         "noise",
-        ("mix_probability", "AddBackgroundNoise", "AddShortNoises"),
+        ("mix_probability", "background_probability", "AddBackgroundNoise", "AddShortNoises"),
         needs_pool=True,
     ),
     "reverberation": Corruption(
@@ -125,14 +129,14 @@ CORRUPTIONS: dict[str, Corruption] = {
         (8000, 4000, 2000, 1000, 500),
         "cut-off in Hz",
         "filter",
-        ("n_frequency_masks", "LowPassFilter", "BandPassFilter"),
+        ("n_frequency_masks", "band_limit", "LowPassFilter", "BandPassFilter"),
     ),
     "high_pass": Corruption(
         damage.high_pass,
         (100, 200, 400, 800, 1600),
         "cut-off in Hz",
         "filter",
-        ("n_frequency_masks", "HighPassFilter", "BandPassFilter"),
+        ("n_frequency_masks", "band_limit", "HighPassFilter", "BandPassFilter"),
     ),
     "clipping": Corruption(
         damage.clipping, (0.01, 0.03, 0.1, 0.2, 0.4), "share of samples cut", "level", ("ClippingDistortion",)
@@ -142,7 +146,7 @@ CORRUPTIONS: dict[str, Corruption] = {
         (-10, -20, -30, -40, -50),
         "dB, then 16 bits",
         "level",
-        ("gain_db", "Gain", "GainTransition"),
+        ("gain_db", "level", "Gain", "GainTransition"),
     ),
     "speed": Corruption(damage.speed, _TEMPOS, "factor, either way", "tempo", ("speed_octaves",)),
     "time_stretch": Corruption(
@@ -160,7 +164,11 @@ CORRUPTIONS: dict[str, Corruption] = {
         ("speed_octaves", "frequency_resize", "pitch_shift", "PitchShift"),
     ),
     "resampling": Corruption(
-        damage.resampling, (16000, 11025, 8000, 4000, 2000), "rate in Hz", "codec", ("Resample", "Aliasing")
+        damage.resampling,
+        (16000, 11025, 8000, 4000, 2000),
+        "rate in Hz",
+        "codec",
+        ("band_limit", "Resample", "Aliasing"),
     ),
     "vorbis": Corruption(
         damage.coded("vorbis"), (0.6, 0.7, 0.8, 0.9, 1.0), "compression level", "codec", codec="vorbis"
@@ -180,7 +188,7 @@ CORRUPTIONS: dict[str, Corruption] = {
         (0.05, 0.1, 0.2, 0.3, 0.5),
         "share of 50 ms gaps",
         "loss",
-        ("n_time_masks", "TimeMask"),
+        ("n_time_masks", "gaps", "TimeMask"),
     ),
     "time_shift": Corruption(
         damage.time_shift,

@@ -1,4 +1,4 @@
-"""Noises that sounds are spoilt with: white, pink, and one like many voices at once.
+"""Noises that sounds are spoilt with: white, pink or of any slope, and one like many voices at once.
 
 Conventions: each returns float32 [T] of no particular level, drawn from `rng` (a numpy Generator).
 """
@@ -26,11 +26,21 @@ def white(n_samples: int, *, rng: np.random.Generator) -> Samples:
 
 def pink(n_samples: int, *, rng: np.random.Generator) -> Samples:
     """The same power in every octave: it falls by 3.01 dB an octave."""
+    return coloured(n_samples, slope_db=-10 * np.log10(2), rng=rng)
+
+
+def coloured(n_samples: int, *, slope_db: float, rng: np.random.Generator, lowest: float = 0.0) -> Samples:
+    """Normal noise whose power changes by `slope_db` an octave: 0 is white, -3.01 pink, -6.02 brown.
+
+    Args:
+        lowest: frequencies below this share of the sample rate are left out.
+    """
     n_fft = fft.next_fast_len(max(2, n_samples), real=True)
     n_bins = n_fft // 2 + 1
     spectrum = rng.standard_normal(2 * n_bins, dtype=np.float32).view(np.complex64)
-    spectrum[1:] /= np.sqrt(np.arange(1, n_bins, dtype=np.float32))
-    spectrum[0] = 0
+    exponent = np.float32(slope_db / (20 * np.log10(2)))  # of the amplitude
+    spectrum[1:] *= np.arange(1, n_bins, dtype=np.float32) ** exponent
+    spectrum[: max(1, round(lowest * n_fft))] = 0
     return np.asarray(fft.irfft(spectrum, n_fft)[:n_samples], dtype=np.float32)
 
 

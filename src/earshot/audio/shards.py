@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from earshot.audio.index import Entry, Index, StatKey, stat_key
+from earshot.files import sync_folder
 
 _FULL_BYTES = 192 * 2**20  # a shard stays below 256 MiB unless a single sound is huge
 _FULL_SOUNDS = 250  # two workers: at most 500 decoded files are lost to a kill
@@ -68,7 +69,7 @@ class ShardWriter:
             os.close(fd)
         final = self.part.with_name(self.name)
         self.part.replace(final)
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
         return _quiet_stat(final)
 
 
@@ -78,15 +79,6 @@ def _quiet_stat(path: Path) -> StatKey:
     if 0 <= time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _TICK_S * 1e9:
         time.sleep(_TICK_S)
     return stat_key(path.stat())
-
-
-def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # Windows has no descriptors of folders
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
 
 def remove_abandoned(folder: Path) -> None:

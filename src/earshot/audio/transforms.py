@@ -24,27 +24,29 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
+from earshot.audio.recording import (
+    BandLimitConfig,
+    ColouredNoiseConfig,
+    GapsConfig,
+    LevelConfig,
+    add_coloured_noise,
+    change_level,
+    leave_gaps,
+    limit_band,
+)
+from earshot.audio.step import Parameters, Step
 from earshot.audio.threads import over_rows
 from earshot.audio.vocoder import pitch_shift, time_stretch
 from earshot.errors import ConfigError, DataError, complaint
 
-Parameters = dict[str, Any]
 _N_SEEDS = 2**32  # what numpy's global generator takes, and what every JSON reader keeps exactly
 
 
-class _Step(BaseModel):
-    """What every step has."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    probability: float = Field(0.5, ge=0, le=1, description="share of the sounds that it is applied to")
-
-
-class TimeShiftConfig(_Step):
+class TimeShiftConfig(Step):
     """Moves the sound in time by U(-max_s, max_s); vacated samples are zeros."""
 
     kind: Literal["time_shift"] = Field(
@@ -57,7 +59,7 @@ class TimeShiftConfig(_Step):
         return {"kind": self.kind, "shift_s": float(rng.uniform(-self.max_s, self.max_s))}
 
 
-class NoiseConfig(_Step):
+class NoiseConfig(Step):
     """Adds noise, U(0, 1) a sample, times `max_amplitude`, times the range (max - min) of the sound."""
 
     kind: Literal["noise"] = Field("noise", description="uniform noise at every sample")
@@ -70,7 +72,7 @@ class NoiseConfig(_Step):
         return {"kind": self.kind, "amplitude": self.max_amplitude, "seed": int(rng.integers(_N_SEEDS))}
 
 
-class PitchShiftConfig(_Step):
+class PitchShiftConfig(Step):
     """Moves the pitch by U(-max_semitones, max_semitones) at the same tempo."""
 
     kind: Literal["pitch_shift"] = Field("pitch_shift", description="higher or lower at the same tempo")
@@ -81,7 +83,7 @@ class PitchShiftConfig(_Step):
         return {"kind": self.kind, "semitones": float(rng.uniform(-self.max_semitones, self.max_semitones))}
 
 
-class TimeStretchConfig(_Step):
+class TimeStretchConfig(Step):
     """Plays U(min_rate, max_rate) times as fast at the same pitch, then cuts or fills up with zeros."""
 
     kind: Literal["time_stretch"] = Field("time_stretch", description="faster or slower at the same pitch")
@@ -102,7 +104,7 @@ class TimeStretchConfig(_Step):
 _Scalar = bool | int | float | str
 
 
-class AudiomentationsConfig(_Step):
+class AudiomentationsConfig(Step):
     """A transform of the audiomentations library, by its class name and arguments; needs `earshot[augment]`."""
 
     kind: Literal["audiomentations"] = Field("audiomentations", description="a transform of audiomentations")
@@ -122,7 +124,15 @@ class AudiomentationsConfig(_Step):
 
 
 StepConfig = Annotated[
-    TimeShiftConfig | NoiseConfig | PitchShiftConfig | TimeStretchConfig | AudiomentationsConfig,
+    TimeShiftConfig
+    | NoiseConfig
+    | PitchShiftConfig
+    | TimeStretchConfig
+    | ColouredNoiseConfig
+    | BandLimitConfig
+    | LevelConfig
+    | GapsConfig
+    | AudiomentationsConfig,
     Field(discriminator="kind"),
 ]
 
@@ -301,5 +311,9 @@ _APPLY: Mapping[str, Callable[[Tensor, Parameters, int], Tensor]] = {
     "noise": _add_noise,
     "pitch_shift": _shift_pitch,
     "time_stretch": _stretch,
+    "coloured_noise": add_coloured_noise,
+    "band_limit": limit_band,
+    "level": change_level,
+    "gaps": leave_gaps,
     "audiomentations": _with_audiomentations,
 }

@@ -32,10 +32,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from earshot.audio.decode import DecodeLimits, decode
+from earshot.audio.step import Parameters
 from earshot.audio.threads import over_rows
 from earshot.audio.transforms import (
     PUBLISHED_STEPS,
-    Parameters,
     StepConfig,
     apply_parameters,
     check_steps,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earshot.audio.transforms import Parameters
+from earshot.audio.step import Parameters
 from earshot.data import fields
 from earshot.files import sha256_of
 

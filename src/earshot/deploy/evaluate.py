@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,71 @@ from numpy.typing import NDArray
 from earshot.audio.corruptions import corruptions_of
 from earshot.data.clips import Clips
 from earshot.deploy.bundle import Bundle, environment
+from earshot.deploy.decoded import decoded
 from earshot.deploy.predict import judge_files
 from earshot.deploy.robustness import score_damaged
 from earshot.errors import DataError, complaint
+from earshot.evaluation.class_scores import class_curves
+from earshot.evaluation.corruptions import CorruptionErrors, CorruptionScores, mean_corruption_error
 from earshot.evaluation.judged import Judged, answer_scores
 from earshot.evaluation.metrics import summarise
 from earshot.evaluation.predictions import Predictions, safe_frame
 from earshot.files import write_whole
 from earshot.monitor import Monitor, Silent
+from earshot.report.evidence import Evidence, gather
 from earshot.report.html import ReportValues, write_report
+from earshot.report.robustness import RobustnessValues, write_robustness
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What the errors on damaged clips are set beside."""
+
+    name: str
+    scores: CorruptionScores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What came of it.
+
+    Args:
+        metrics: the content of metrics.json, without what is computed of the other fields.
+        heard: models and their clips, in the order of the predictions, for the sounds of the report.
+    """
+
+    predictions: Predictions
+    metrics: dict[str, Any]
+    damaged: CorruptionScores | None = None
+    baseline: Baseline | None = None
+    novelty: Sequence[float] = ()
+    problems: Sequence[dict[str, str]] = ()
+    notes: Sequence[str] = ()
+    heard: Sequence[tuple[Bundle, Clips]] = ()
+
+    @property
+    def errors(self) -> CorruptionErrors | None:
+        """Those on damaged clips, over the baseline's.
+
+        Raises:
+            DataError: the baseline was evaluated on other clips or corruptions.
+        """
+        if self.damaged is None or self.baseline is None:
+            return None
+        there, here = self.baseline.scores.n_clips, self.damaged.n_clips
+        if there != here:
+            fix = "Evaluate both on the same clips."
+            raise DataError(complaint("--baseline", "number of clips", there, f"{here}, as here", fix))
+        return mean_corruption_error(self.damaged, self.baseline.scores)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of metrics.json."""
+        found = dict(self.metrics)
+        if self.damaged is not None:
+            found["corruptions"] = self.damaged.to_dict()
+        if self.baseline is not None and (errors := self.errors) is not None:
+            found["corruption_errors"] = {"baseline": self.baseline.name} | errors.to_dict()
+        return found
 
 
 def evaluate_bundle(
@@ -32,6 +89,7 @@ def evaluate_bundle(
     *,
     folder: Path | None = None,
     corruptions: str = "",
+    baseline: Baseline | None = None,
     command: str = "",
     title: str = "",
     monitor: Monitor | None = None,
@@ -39,8 +97,10 @@ def evaluate_bundle(
     """Scores every readable clip; where the data mark a test split, only that.
 
     Args:
-        folder: gets metrics.json, predictions.csv, report.html and, with corruptions, corruptions.csv.
+        folder: gets metrics.json, predictions.csv, report.html and, with corruptions, corruptions.csv and
+            robustness.html.
         corruptions: also score the clips damaged: "standard", or names and groups with commas in between.
+        baseline: scores of another model on the same clips, for the mean corruption error.
 
     Returns:
         The content of metrics.json.
@@ -63,12 +123,9 @@ def evaluate_bundle(
     if (limit := bundle.config.decisions.novelty) is not None and heard.novelty:
         share = float(np.mean(np.array(heard.novelty) <= limit.limit))
         metrics["novelty"] = {"known_kept": limit.kept, "kept": share, "n_clips": len(heard.novelty)}
-    notes = [*clips.notes, *heard.notes]
-    damaged = None
+    damaged, missing = None, list[str]()
     if corruptions:
         damaged, missing = score_damaged(bundle, kept, predictions, wanted=corruptions, monitor=monitor)
-        metrics["corruptions"] = damaged.to_dict()
-        notes += missing
     metrics |= {
         "classes": list(bundle.classes),
         "n_failed": len(clips) - len(heard.kept),
@@ -76,25 +133,71 @@ def evaluate_bundle(
         "protocol": "one model, trained elsewhere, on these clips",
         "seconds": round(time.perf_counter() - started, 2),
     }
+    evaluation = Evaluation(
+        predictions=predictions,
+        metrics=metrics,
+        damaged=damaged,
+        baseline=baseline,
+        novelty=heard.novelty,
+        problems=heard.problems,
+        notes=[*clips.notes, *heard.notes, *missing],
+        heard=[(bundle, kept)],
+    )
     if folder is not None:
-        table = predictions.to_frame().assign(split="test")
-        if len(heard.novelty) == len(table):
-            table["novelty"] = heard.novelty
-        write_whole(folder / "predictions.csv", safe_frame(table).to_csv(index=False))
-        write_whole(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-        if damaged is not None:
-            write_whole(folder / "corruptions.csv", safe_frame(damaged.to_frame()).to_csv(index=False))
-        values = ReportValues(
-            title=title or "Evaluation",
-            created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        write_evaluation(folder, evaluation, title=title, command=command)
+    return evaluation.to_dict()
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation, *, title: str = "", command: str = "") -> None:
+    """Writes the files of `evaluate_bundle`."""
+    metrics, predictions = evaluation.to_dict(), evaluation.predictions
+    table = predictions.to_frame().assign(split=predictions.split)
+    if len(evaluation.novelty) == len(table):
+        table["novelty"] = list(evaluation.novelty)
+    created = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    write_whole(folder / "predictions.csv", safe_frame(table).to_csv(index=False))
+    write_whole(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    if (damaged := evaluation.damaged) is not None:
+        write_whole(folder / "corruptions.csv", safe_frame(damaged.to_frame()).to_csv(index=False))
+        page = RobustnessValues(
+            title=title or "How much damage it bears",
+            created=created,
             command=command,
-            metrics=metrics,
-            environment=environment(),
-            problems=heard.problems,
-            notes=notes,
+            scores=damaged,
+            errors=evaluation.errors,
+            baseline=evaluation.baseline.name if evaluation.baseline else "",
+            protocol=metrics["protocol"],
+            notes=evaluation.notes,
         )
-        write_report(folder / "report.html", values)
-    return metrics
+        write_robustness(folder / "robustness.html", page)
+    values = ReportValues(
+        title=title or "Evaluation",
+        created=created,
+        command=command,
+        metrics=metrics,
+        environment=environment(),
+        problems=evaluation.problems,
+        notes=evaluation.notes,
+        evidence=_evidence(evaluation),
+        curves=class_curves(predictions),
+    )
+    write_report(folder / "report.html", values)
+
+
+def _evidence(evaluation: Evaluation) -> Evidence:
+    """Clips to hear in the report: these alone are decoded once more, for nothing was kept."""
+    evidence = gather(evaluation.predictions)
+    sounds: dict[int, NDArray[np.int16]] = {}
+    first = 0
+    for bundle, clips in evaluation.heard:
+        rows = [row for row in evidence.rows if first <= row < first + len(clips)]
+        found = decoded(bundle, clips.subset([row - first for row in rows]))
+        for row, (_, samples) in zip(rows, found, strict=True):
+            sounds[row] = np.zeros(1, np.int16) if samples is None else samples
+        first += len(clips)
+    if not sounds:
+        return evidence
+    return replace(evidence, samples=sounds.__getitem__, rate_hz=evaluation.heard[0][0].rate_hz)
 
 
 @dataclass

@@ -1,28 +1,28 @@
 """A finished model on the same clips damaged in many ways: each is decoded once, damaged in memory, and scored.
 
-What a damage takes beyond full scale is cut off, as a recorder would.
+What a damage takes beyond full scale is cut off, as a recorder would. Memory holds one batch of windows and, of
+each clip, whether it was right under each damage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from earshot.audio import windows
 from earshot.audio.corruptions import CORRUPTIONS, SEVERITIES, corruptions_of, rng_of, taught_by
-from earshot.audio.store import Segment
-from earshot.audio.stream import decode_stream
 from earshot.data.clips import Clips
 from earshot.deploy.bundle import Bundle
+from earshot.deploy.decoded import decoded
 from earshot.errors import DataError, complaint
-from earshot.evaluation.corruptions import CorruptionScores, score_corruptions
+from earshot.evaluation.corruptions import CorruptionScores, right_answers, scores_of_right
 from earshot.evaluation.predictions import Predictions
 from earshot.monitor import Monitor, Silent
 
 Samples = NDArray[np.float32]
+Progress = Callable[[int, int], None]
 _N_POOL = 32  # clips held as recorded background, from all over the data
 
 
@@ -50,14 +50,49 @@ def score_damaged(
         DataError: the clips are not those of `clean`, or one of them can no longer be read.
     """
     monitor = monitor or Silent()
+    names, notes = corruptions_of(wanted, has_pool=len(set(clips.groups)) > 1)
+    right = answers_to_damaged(
+        bundle,
+        clips,
+        clean,
+        names=names,
+        seed=seed,
+        on_progress=lambda done, total: monitor.progress("corruptions", done, total),
+    )
+    scores = scores_of_right(
+        right_answers(clean.probs, clean.known_targets, multilabel=clean.multilabel),
+        dict(zip(names, right, strict=True)),
+        groups=clean.groups,
+        held_out=set(names) - taught_to(bundle),
+        rng=np.random.default_rng(seed),
+    )
+    return scores, list(notes)
+
+
+def answers_to_damaged(
+    bundle: Bundle,
+    clips: Clips,
+    clean: Predictions,
+    *,
+    names: Sequence[str],
+    seed: int,
+    on_progress: Progress = lambda done, total: None,
+) -> NDArray[np.bool_]:
+    """Which clips are right under each of the corruptions `names`, at each severity.
+
+    Recorded background is taken from these clips, of another group each time.
+
+    Shape: [C, S, N].
+
+    Raises:
+        DataError: as `score_damaged`.
+    """
     if tuple(clips.ids) != clean.clip_ids:
-        raise DataError(
-            complaint("robustness", "clips", len(clips), "the clips of the predictions, in order")
-        )
+        rule = "the clips of the predictions, in order"
+        raise DataError(complaint("robustness", "clips", len(clips), rule))
     groups = [str(group) for group in clips.groups]
-    names, notes = corruptions_of(wanted, has_pool=len(set(groups)) > 1)
     pool = _pool(bundle, clips) if any(CORRUPTIONS[name].needs_pool for name in names) else []
-    probs = np.empty((len(names), len(SEVERITIES), *clean.probs.shape), np.float32)
+    right = np.zeros((len(names), len(SEVERITIES), len(clips)), dtype=bool)
 
     def variants() -> Iterator[NDArray[np.int16]]:
         for i, samples in enumerate(_decoded(bundle, clips)):
@@ -71,21 +106,26 @@ def score_damaged(
                     yield windows.to_int16(made)
 
     n_each = len(names) * len(SEVERITIES)
+    targets = clean.known_targets
     for k, row in enumerate(bundle.score(variants())):
         clip, variant = divmod(k, n_each)
-        probs[(*divmod(variant, len(SEVERITIES)), clip)] = row
+        place = (*divmod(variant, len(SEVERITIES)), clip)
+        right[place] = right_answers(row[None], targets[clip][None], multilabel=clean.multilabel)[0]
         if variant == n_each - 1:
-            monitor.progress("corruptions", clip + 1, len(clips))
-    damaged = {name: [replace(clean, probs=p) for p in probs[c]] for c, name in enumerate(names)}
-    held_out = set(names) - _taught(bundle)
-    scores = score_corruptions(clean, damaged, held_out=held_out, rng=np.random.default_rng(seed))
-    return scores, list(notes)
+            on_progress(clip + 1, len(clips))
+    return right
 
 
-def _taught(bundle: Bundle) -> frozenset[str]:
-    """What any member's training had something like; only networks are trained on changed sounds."""
-    members = [each.config for each in bundle.config.members.values()]
-    return frozenset().union(*(taught_by(each.augment) for each in members if each.is_network))
+def taught_to(bundle: Bundle) -> frozenset[str]:
+    """What any member's training had something like; classical ones are trained on changed sounds if asked to."""
+    taught: frozenset[str] = frozenset()
+    for member in bundle.config.members.values():
+        augment = member.config.augment
+        if member.config.is_network:
+            taught |= taught_by(augment)
+        elif augment.n_copies:
+            taught |= taught_by(augment.for_copies())
+    return taught
 
 
 def _pool(bundle: Bundle, clips: Clips) -> list[tuple[str, Samples]]:
@@ -100,13 +140,7 @@ def _pool(bundle: Bundle, clips: Clips) -> list[tuple[str, Samples]]:
 
 
 def _decoded(bundle: Bundle, clips: Clips) -> Iterator[Samples]:
-    segments: Sequence[Segment] = [Segment(path, start, end) for path, start, end in clips.segments()]
-    for outcome, samples in decode_stream(
-        segments,
-        rate_hz=bundle.rate_hz,
-        quality=bundle.config.resampler,
-        limits=bundle.config.limits.decode_limits(),
-    ):
+    for outcome, samples in decoded(bundle, clips):
         if samples is None:
             raise DataError(f"robustness: a clip that was scored can no longer be read: {outcome.message}")
         yield windows.to_float(samples)

@@ -11,7 +11,7 @@ Source: Hendrycks and Dietterich, "Benchmarking neural network robustness to com
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -171,31 +171,57 @@ def score_corruptions(
     Raises:
         DataError: no clip, other clips than the clean ones, no targets, or as `CorruptionScores`.
     """
-    if not len(clean):
-        raise DataError(complaint(_WHERE, "number of clips", 0, "at least 1"))
-    per_clip = []
-    accuracy = {}
     for name, each in damaged.items():
         for severity, predictions in enumerate(each, start=1):
             if predictions.clip_ids != clean.clip_ids:
                 rule = f"the {len(clean)} clean clips, in their order"
                 about = f"{len(predictions)} clips"
                 raise DataError(complaint(f"{_WHERE}: {name} {severity}", "clips", about, rule))
-        right = [_right(predictions) for predictions in each]
-        accuracy[name] = tuple(float(row.mean()) for row in right)
-        per_clip += right
+    right = {
+        name: np.array([_right(predictions) for predictions in each], dtype=bool)
+        for name, each in damaged.items()
+    }
+    return scores_of_right(_right(clean), right, groups=clean.groups, held_out=held_out, rng=rng)
+
+
+def scores_of_right(
+    clean: NDArray[np.bool_],
+    damaged: Mapping[str, NDArray[np.bool_]],
+    *,
+    groups: Sequence[str] | None,
+    held_out: Collection[str] = (),
+    rng: np.random.Generator,
+) -> CorruptionScores:
+    """As `score_corruptions`, from which clips are right: what is left when there is no room for probabilities.
+
+    Args:
+        clean: which undamaged clips are right [N].
+        damaged: of each corruption the same, a row a severity [S, N].
+
+    Raises:
+        DataError: no clip, or as `CorruptionScores`.
+    """
+    if not len(clean):
+        raise DataError(complaint(_WHERE, "number of clips", 0, "at least 1"))
+    accuracy = {name: tuple(float(row.mean()) for row in each) for name, each in damaged.items()}
     kept = frozenset(held_out) & frozenset(accuracy)
-    scores = CorruptionScores(float(_right(clean).mean()), accuracy, kept, n_clips=len(clean))
-    interval = _interval(np.mean(per_clip, axis=0), clean.groups, rng)
-    return CorruptionScores(scores.clean, accuracy, kept, interval, len(clean))
+    scores = CorruptionScores(float(np.mean(clean)), accuracy, kept, n_clips=len(clean))
+    per_clip = np.mean([each.mean(axis=0) for each in damaged.values()], axis=0)
+    return replace(scores, interval=_interval(per_clip, groups, rng))
 
 
-def _right(predictions: Predictions) -> NDArray[np.float64]:
-    """1 for a clip that is right, 0 for any other. Shape: [N]."""
-    if predictions.multilabel:
-        agree = (predictions.probs >= THRESHOLD) == (predictions.known_targets >= THRESHOLD)
-        return np.asarray(agree.all(axis=1), dtype=np.float64)
-    return np.asarray(predictions.predicted == predictions.labels, dtype=np.float64)
+def right_answers(
+    probs: NDArray[np.floating], targets: NDArray[np.floating], *, multilabel: bool
+) -> NDArray[np.bool_]:
+    """Which clips are right; of several labels a clip, all must be. Shape: [N, K], [N, K] -> [N]."""
+    if multilabel:
+        return np.asarray(((probs >= THRESHOLD) == (targets >= THRESHOLD)).all(axis=1))
+    return np.asarray(probs.argmax(axis=1) == targets.argmax(axis=1))
+
+
+def _right(predictions: Predictions) -> NDArray[np.bool_]:
+    many = predictions.multilabel
+    return right_answers(predictions.probs, predictions.known_targets, multilabel=many)
 
 
 def _interval(
@@ -213,22 +239,46 @@ class CorruptionErrors:
     """Errors beside those of a baseline: below 1 is better than it.
 
     Attributes:
-        each: the error of each corruption, summed over severities, over that of the baseline.
-        mean: of `each`; None where the baseline makes no error at all.
+        each: CE, the error of each corruption, summed over severities, over that of the baseline.
+        mean: mCE, of `each`; None where the baseline makes no error at all.
         relative_each: the same with the errors on clean clips taken off both: what the damage alone costs.
         relative_mean: of those; None where no damage costs the baseline anything.
+        without: corruptions under which the baseline makes no error: they have no ratio in `each`.
+        without_relative: those that cost the baseline nothing: they have none in `relative_each`.
     """
 
     each: Mapping[str, float]
     mean: float | None
     relative_each: Mapping[str, float]
     relative_mean: float | None
+    without: tuple[str, ...] = ()
+    without_relative: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON knows it."""
+        return {
+            "mce": self.mean,
+            "relative_mce": self.relative_mean,
+            "each": dict(self.each),
+            "relative_each": dict(self.relative_each),
+            "without": list(self.without),
+            "without_relative": list(self.without_relative),
+        }
 
 
 def mean_corruption_error(scores: CorruptionScores, baseline: CorruptionScores) -> CorruptionErrors:
     """The mean corruption error (mCE) and its relative form.
 
-    A corruption under which the baseline makes no (further) error has no ratio, and no part in the mean.
+    With errors E = 1 - accuracy of corruption c at severity s, and those E' of the baseline,
+
+        CE_c = sum_s E_cs / sum_s E'_cs,                              mCE = mean_c CE_c
+        relative CE_c = sum_s (E_cs - E_clean) / sum_s (E'_cs - E'_clean), and their mean.
+
+    A corruption under which the baseline makes no (further) error has no ratio, whatever the model does: it is
+    named in `without`, and the mean is over the others. A sum that is tiny, though not 0, makes a ratio that says
+    little.
+
+    Source: Hendrycks and Dietterich, 2019, section 4.
 
     Raises:
         DataError: the baseline lacks a corruption, or has other severities.
@@ -245,7 +295,10 @@ def mean_corruption_error(scores: CorruptionScores, baseline: CorruptionScores) 
         raise DataError(complaint("mean corruption error", "severities", scores.n_severities, rule))
     each = _ratios(scores, baseline, best=(1.0, 1.0))
     relative = _ratios(scores, baseline, best=(scores.clean, baseline.clean))
-    return CorruptionErrors(each, _mean(each), relative, _mean(relative))
+    without, without_relative = (
+        tuple(name for name in scores.accuracy if name not in ratios) for ratios in (each, relative)
+    )
+    return CorruptionErrors(each, _mean(each), relative, _mean(relative), without, without_relative)
 
 
 def _ratios(
