@@ -316,7 +316,8 @@ def test_hostile_class_names_stay_text(tmp_path: Path, capsys: pytest.CaptureFix
     run = tmp_path / "run"
     assert command("train", data, "-o", run, "--recipe", "fast", *FAST) == 0
     page = (run / "report.html").read_text()
-    assert "<script" not in page
+    assert "<script>alert" not in page
+    assert page.count("<script") == 2  # the clips as data, and the page's own
     assert "&lt;script&gt;alert(1)" in page
     for name in ("clips.csv", "predictions.csv"):
         assert not _formulas(run / name), name
@@ -347,6 +348,6 @@ def _is_number(cell: str) -> bool:
 
 def test_the_report_asks_for_nothing_from_outside(fast_run: Path) -> None:
     page = (fast_run / "report.html").read_text()
-    for outside in ("http://", "https://", "src=", "<link", "@import", "<script"):
+    for outside in ("http://", "https://", "src=", "<link", "@import"):
         found = [part[:60] for part in page.split(outside)[1:] if not part.startswith("www.w3.org/")]
         assert not found, (outside, found)

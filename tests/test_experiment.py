@@ -415,3 +415,14 @@ def test_a_member_that_does_not_help_is_not_shipped(
     assert result.metrics["members"]["weak"]["weight"] == 0
     assert set(result.bundle.config.members) == {"fast"}
     assert not list((tmp_path / "run" / "model").glob("weak*"))
+
+
+def test_how_windows_are_chosen_and_pooled_reaches_the_model(sounds: Path, tmp_path: Path) -> None:
+    result = trained(
+        read_clips(sounds), tmp_path / "run", "window_s=0.3", "gate_db=20", "window_score=mean_logit"
+    )
+    loaded = Bundle.load(tmp_path / "run" / "model")
+    assert (loaded.config.gate_db, loaded.config.gate_dbfs) == (20.0, None)
+    assert loaded.config.window_score == "mean_logit"
+    long = np.concatenate([corpus.sound(kind, duration_s=1.0) for kind in ("hum", "hiss")])
+    np.testing.assert_array_equal(loaded.score_waveforms([long]), result.bundle.score_waveforms([long]))

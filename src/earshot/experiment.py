@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import earshot
 from earshot.data.clips import Clips
 from earshot.data.splits import Fold, check_trainable, k_folds, trainable
 from earshot.deploy.bundle import Bundle, BundleMember, new_config
+from earshot.deploy.config import CLIP_SCORES
 from earshot.deploy.decisions import decisions_data
 from earshot.deploy.decisions import is_background as is_background_class
 from earshot.deploy.novelty_fit import KnownSounds, fit_novelty
@@ -24,15 +26,18 @@ from earshot.deploy.weights import weights_suffix
 from earshot.evaluation.metrics import summarise
 from earshot.evaluation.predictions import Predictions, safe_frame
 from earshot.hearing import Heard, hear, window_samples
+from earshot.learning_curve import learning_curve
 from earshot.models.member import pick_device
 from earshot.monitor import Monitor, Silent
 from earshot.recipe import Recipe, resolved
+from earshot.report.media import Embedding
 from earshot.results import (
     Families,
     Results,
     accuracy_line,
     clips_table,
     out_of_fold,
+    outlook_line,
     predictions_of,
     run_metrics,
     write_results,
@@ -51,6 +56,8 @@ class Experiment:
         device: "auto", "cpu", "cuda" or "mps".
         command: shown in the report as the way to reproduce it.
         store_root: folder of the audio store; by default EARSHOT_CACHE or ~/.cache/earshot.
+        learning_curve: also train the baseline on growing shares of the clips, to say what more would bring.
+        embedding: how much sound the report holds.
     """
 
     clips: Clips
@@ -61,6 +68,8 @@ class Experiment:
     title: str = ""
     store_root: Path | None = None
     monitor: Monitor = field(default_factory=Silent)
+    learning_curve: bool = False
+    embedding: Embedding = field(default_factory=Embedding)
 
 
 @dataclass(frozen=True)
@@ -148,6 +157,8 @@ class _Run:
         metrics = run_metrics(
             results, self.folds, test=test, seconds=seconds, novelty=novelty, seed=self.recipe.seed
         )
+        if self.experiment.learning_curve:
+            metrics["learning_curve"] = self._learning_curve(metrics["baseline"], results)
         metrics |= {"n_failed": self.heard.n_failed, "seconds": round(time.perf_counter() - started, 2)}
         bundle = self._write(results, test, metrics, families, bundle)
         if len(families) > 1:
@@ -182,6 +193,8 @@ class _Run:
             hop=self.hop,
             rate_hz=self.recipe.audio.rate_hz,
             multilabel=clips.is_multilabel,
+            gate=self.recipe.audio.gate,
+            window_score=self.recipe.audio.window_score,
         )
         file = FoldFile(
             self.folder,
@@ -208,6 +221,18 @@ class _Run:
         file.save(result, seconds=seconds)
         self.folder.log(f"{name} {fold.name}: {seconds:.1f} s")
         return result, seconds
+
+    def _learning_curve(self, name: str, results: Results) -> dict[str, Any]:
+        """What fewer clips would have given, and what more may bring; each share of each fold is kept on disk."""
+
+        def fit(percent: int, number: int, fold: Fold) -> NDArray[np.float32]:
+            return self._fit_fold(f"{name}.share{percent}", number, self.recipe.members[name], fold)[0].probs
+
+        curve = learning_curve(
+            self.clips, self.folds, full=results.members[name], fit=fit, member=name, seed=self.recipe.seed
+        )
+        self.say(outlook_line(curve))
+        return curve
 
     def _identity(self, config: MemberConfig, fold: Fold) -> dict[str, Any]:
         """Everything that the result of a fold depends on."""
@@ -240,6 +265,9 @@ class _Run:
             rate_hz=self.recipe.audio.rate_hz,
             window_samples=self.length,
             hop_samples=self.hop,
+            gate_db=self.recipe.audio.gate_db,
+            gate_dbfs=self.recipe.audio.gate_dbfs,
+            clip_score=CLIP_SCORES[self.recipe.audio.window_score],
             resampler=self.recipe.audio.resampler,
             limits=self.recipe.audio.limits,
             members=described,
@@ -254,7 +282,15 @@ class _Run:
             return bundle, None
         labels = self.clips.labels
         is_background = np.array([is_background_class(name) for name in self.clips.classes])
-        known = KnownSounds(self.heard.view, labels, is_background[labels], self.folds, self.length, self.hop)
+        known = KnownSounds(
+            self.heard.view,
+            labels,
+            is_background[labels],
+            self.folds,
+            self.length,
+            self.hop,
+            self.recipe.audio.gate,
+        )
         fitted = fit_novelty(
             bundle.families,
             known,
@@ -301,6 +337,7 @@ class _Run:
             command=self.experiment.command,
             device=self.device,
             notes=self.notes,
+            embedding=self.experiment.embedding,
         )
 
 

@@ -16,14 +16,18 @@ from earshot.data.clips import Clips
 from earshot.data.splits import Fold
 from earshot.deploy.bundle import Bundle, card_scores, environment
 from earshot.deploy.card import model_card
+from earshot.evaluation.class_scores import class_details
 from earshot.evaluation.decisions import Decisions, DecisionsConfig, choose_calibration, fit_decisions
 from earshot.evaluation.ensemble import nested_pool
 from earshot.evaluation.judged import Judged, answer_scores, cross_judged
 from earshot.evaluation.metrics import summarise
 from earshot.evaluation.predictions import Predictions, safe_frame
+from earshot.evaluation.statistics import accuracy_interval
 from earshot.hearing import Heard
 from earshot.recipe import Recipe
 from earshot.report.html import ReportValues, write_report
+from earshot.report.media import Embedding
+from earshot.run_page import clips_to_hear
 from earshot.runfolder import RunFolder
 from earshot.training.members import FittedFold
 
@@ -114,8 +118,10 @@ def run_metrics(
         return summarise(predictions, rng=np.random.default_rng(seed))
 
     metrics = summary(results.together)
+    details = class_details(results.together, rng=np.random.default_rng(seed))
+    metrics["per_class"] = [row | more for row, more in zip(metrics["per_class"], details, strict=True)]
     metrics["classes"] = list(results.together.classes)
-    metrics["folds"] = _fold_scores(results.together, folds)
+    metrics["folds"] = _fold_scores(results.together, folds, seed=seed)
     metrics["members"] = {
         name: summary(p) | {"seconds": round(seconds[name], 2), "weight": round(results.weights[name], 4)}
         for name, p in results.members.items()
@@ -138,19 +144,25 @@ def run_metrics(
     return metrics
 
 
-def _fold_scores(together: Predictions, folds: Sequence[Fold]) -> list[dict[str, Any]]:
-    """Accuracy of each fold; rows of a fold follow one another. With several labels a clip, all must agree."""
+def _fold_scores(together: Predictions, folds: Sequence[Fold], *, seed: int) -> list[dict[str, Any]]:
+    """Accuracy of each fold with its interval; rows of a fold follow one another.
+
+    With several labels a clip, all must agree.
+    """
     said, truth = together.probs, together.known_targets
     if together.multilabel:
         right = ((said >= 0.5) == (truth >= 0.5)).all(axis=1)
     else:
         right = said.argmax(axis=1) == truth.argmax(axis=1)
+    groups = np.array(together.groups or together.clip_ids, dtype=object)
+    rng = np.random.default_rng(seed)
     return [
         {
             "name": fold.name,
             "n_train": len(fold.train),
             "n_test": len(fold.test),
             "accuracy": float(right[positions].mean()),
+            "accuracy_ci95": list(accuracy_interval(right[positions], groups[positions], rng=rng)),
         }
         for fold, positions in zip(folds, fold_positions(folds), strict=True)
     ]
@@ -163,6 +175,18 @@ def accuracy_line(name: str, scores: Mapping[str, Any]) -> str:
     return (
         f"{name}: accuracy {100 * scores['accuracy']:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f})"
         + ("" if balanced is None else f", balanced {100 * balanced:.1f} %")
+    )
+
+
+def outlook_line(curve: Mapping[str, Any]) -> str:
+    """One line for the console: what twice as many training clips are likely to bring."""
+    ahead = curve["doubled"]
+    if ahead is None:
+        return f"{curve['member']}: too few groups for a learning curve"
+    low, high = (100 * end for end in ahead["gain_ci95"])
+    return (
+        f"{curve['member']}, twice the clips: about {100 * ahead['gain']:+.1f} points of accuracy "
+        f"(95 % interval {low:+.1f} to {high:+.1f})"
     )
 
 
@@ -205,11 +229,13 @@ def write_results(
     command: str,
     device: str,
     notes: Sequence[str],
+    embedding: Embedding,
 ) -> Bundle:
     """Writes predictions, history, model, metrics and report; returns the model with its card.
 
     Args:
         novelty: out of fold, of the clips of which it is known, by id.
+        embedding: how much sound the report holds.
     """
     tables = [p.to_frame().assign(split=p.split) for p in (results.together, test) if p is not None]
     table = pd.concat(tables)
@@ -217,7 +243,7 @@ def write_results(
         table["novelty"] = table["id"].map(novelty)
     folder.write("predictions.csv", safe_frame(table).to_csv(index=False))
     history = history_table(families)
-    folder.write("history.csv", history.to_csv(index=False))
+    folder.write("history.csv", safe_frame(history).to_csv(index=False))
     bundle = bundle.described(card_scores(metrics), model_card(bundle.config, metrics, title=title))
     bundle.save(folder.root / "model")
     folder.write("metrics.json", json.dumps(metrics, indent=2) + "\n")
@@ -231,6 +257,15 @@ def write_results(
         environment=environment() | {"device": device},
         problems=heard.problems,
         notes=notes,
+        embedding=embedding,
+        **clips_to_hear(
+            results.together,
+            results.members,
+            heard=heard,
+            rate_hz=recipe.audio.rate_hz,
+            folder=folder.root,
+            title=title,
+        ),
     )
     write_report(folder.root / "report.html", values)
     return bundle

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from earshot.commands.app import Columns, Device, app, reproduction
 from earshot.console import ConsoleMonitor
 from earshot.errors import EarshotError, complaint
+
+if TYPE_CHECKING:
+    from earshot.evaluation.corruptions import CorruptionScores
 
 
 @app.command
@@ -22,6 +26,9 @@ def train(
     change: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
     device: Device = "auto",
     ignore_folds: bool = False,
+    learning_curve: Annotated[bool, Parameter(negative="")] = False,
+    no_sounds: Annotated[bool, Parameter(negative="")] = False,
+    report_mb: float = 15.0,
     columns: Columns | None = None,
     quiet: bool = False,
 ) -> None:
@@ -36,6 +43,9 @@ def train(
         change: Change a value of the recipe, for instance --set epochs=30; may be repeated.
         device: Where networks train; auto takes the fastest there is.
         ignore_folds: Deal new folds by group even where the data bring folds.
+        learning_curve: Also train the quickest member on fewer clips, to say what more of them would bring.
+        no_sounds: Leave the sounds out of the report; spectrograms and file names stay.
+        report_mb: Largest size of the report; the least telling clips lose their sounds, then their spectrograms.
         quiet: Print nothing but errors.
     """
     from earshot.data.readers import describe
@@ -47,7 +57,10 @@ def train(
 
     from earshot.experiment import Experiment, run
     from earshot.recipe import load_recipe
+    from earshot.report.media import Embedding
 
+    if not report_mb >= 1:
+        raise EarshotError(complaint("--report-mb", "size", report_mb, "a number of megabytes >= 1"))
     changes = [*change, *(["ignore_folds=true"] if ignore_folds else [])]
     loaded = load_recipe(recipe, changes)
     name = data.resolve().name.removesuffix(".csv")
@@ -63,6 +76,8 @@ def train(
                 command=reproduction(),
                 title=name,
                 monitor=monitor,
+                learning_curve=learning_curve,
+                embedding=Embedding(sounds=not no_sounds, max_mb=report_mb),
             )
         )
         monitor.say(f"report: {folder / 'report.html'}\nmodel:  {folder / 'model'}")
@@ -77,6 +92,7 @@ def predict(
     reject: bool = False,
     sets: bool = False,
     precision: float | None = None,
+    windows: bool = False,
     device: Device = "auto",
     quiet: bool = False,
 ) -> None:
@@ -90,12 +106,14 @@ def predict(
         reject: Give no label to silence, background classes and sounds unlike those of every class.
         sets: Add the classes that are likely enough, so that 90 % of such sets hold the true one.
         precision: Give no label below the thresholds that were fitted for this precision, for instance 0.95.
+        windows: Write a row for each window of a file, with start_s and end_s, instead of a row a file.
         device: Where networks run; auto takes the fastest there is.
         quiet: Print nothing but errors.
     """
     from earshot.deploy.bundle import Bundle
     from earshot.deploy.choices import Chooser
     from earshot.deploy.predict import RowWriter, predict_paths, prediction_rows
+    from earshot.deploy.window_rows import window_rows
 
     if top is not None and top < 1:
         raise EarshotError(complaint("--top", "N", top, "a whole number >= 1"))
@@ -103,24 +121,30 @@ def predict(
     chooser = Chooser(bundle, reject=reject, sets=sets, precision=precision)
     n_files = n_failed = n_rejected = 0
     with ConsoleMonitor(quiet=quiet) as monitor:
-        clips, scored = predict_paths(
-            bundle,
-            paths,
-            with_novelty=chooser.needs_novelty,
-            on_progress=lambda done, total: monitor.progress("predicting", done, total),
-        )
+
+        def show(done: int, total: int) -> None:
+            monitor.progress("predicting", done, total)
+
+        with_novelty = chooser.needs_novelty
+        clips, scored = predict_paths(bundle, paths, with_novelty=with_novelty, on_progress=show)
         shown = 1 if output is None else top
-        rows = prediction_rows(bundle, clips, scored, top=top or shown, chooser=chooser)
+        if windows:
+            rows = window_rows(bundle, clips, chooser=chooser, top=top or shown, on_progress=show)
+        else:
+            rows = prediction_rows(bundle, clips, scored, top=top or shown, chooser=chooser)
         with RowWriter(output) if output else nullcontext() as writer:
             for row in rows:
                 n_files, n_failed = n_files + 1, n_failed + (row["status"] == "failed")
                 n_rejected += bool(row.get("rejected"))
                 if writer is not None:
                     writer.write(row)
+                elif windows and row["status"] != "failed":
+                    print_row(row | {"file": f"{row['file']} {row['start_s']:g}-{row['end_s']:g} s"})
                 else:
                     print_row(row)
         without = f", {n_rejected} of them without a label" if reject or precision is not None else ""
-        monitor.say(f"{n_files - n_failed} files scored{without}, {n_failed} could not be read")
+        what = "windows" if windows else "files"
+        monitor.say(f"{n_files - n_failed} {what} scored{without}, {n_failed} could not be read")
         if output:
             monitor.say(f"predictions: {output}")
     if n_files == n_failed:
@@ -154,30 +178,39 @@ def evaluate(
     *,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     corruptions: str = "",
+    baseline: Path | None = None,
     device: Device = "auto",
     columns: Columns | None = None,
     quiet: bool = False,
 ) -> None:
     """Score a model on labelled sounds that it was not trained on.
 
+    Of a run folder with its own data, each clip is scored by the fold models that did not hear it.
+
     Args:
-        model: Model folder, such as RUN/model.
+        model: Model folder, such as RUN/model, or the folder of a finished run.
         data: Labelled sounds, in any form that `train` takes; of train/ and test/ folders, test is used.
-        output: Folder for metrics.json, predictions.csv and report.html.
+        output: Folder for metrics.json, predictions.csv, report.html and, with corruptions, robustness.html.
         corruptions: Also score the clips damaged: standard, or names and groups such as noise,speed.
+        baseline: Model, run, or metrics.json of an evaluation with corruptions, to set the errors beside.
         device: Where networks run; auto takes the fastest there is.
         quiet: Print nothing but errors.
     """
-    from earshot.deploy.bundle import Bundle
-    from earshot.deploy.evaluate import evaluate_bundle
+    from earshot.evaluating import evaluate as score
     from earshot.evaluation.corruptions import CorruptionScores
     from earshot.results import accuracy_line
 
     clips = (columns or Columns()).read(data)
-    bundle = Bundle.load(model, device=device)
     with ConsoleMonitor(quiet=quiet) as monitor:
-        metrics = evaluate_bundle(
-            bundle, clips, folder=output, corruptions=corruptions, command=reproduction(), monitor=monitor
+        metrics = score(
+            model,
+            clips,
+            folder=output,
+            corruptions=corruptions,
+            baseline=baseline,
+            device=device,
+            command=reproduction(),
+            monitor=monitor,
         )
         about = f"{metrics['n_clips']} clips"
         about += f", {metrics['n_failed']} could not be read" if metrics["n_failed"] else ""
@@ -185,9 +218,27 @@ def evaluate(
         if corruptions:
             scores = CorruptionScores.from_dict(metrics["corruptions"])
             print(scores.to_table().round(3).to_string(index=False))
-            monitor.say(f"damaged: {scores.mean:.1%} on average; {scores.worst} hurts most")
+            for line in robustness_lines(scores, metrics.get("corruption_errors")):
+                monitor.say(line)
         if output:
             monitor.say(f"report: {output / 'report.html'}")
+            if corruptions:
+                monitor.say(f"robustness: {output / 'robustness.html'}")
+
+
+def robustness_lines(scores: CorruptionScores, errors: dict[str, Any] | None) -> Iterator[str]:
+    """What the table comes to, in one line or two."""
+    left = "" if scores.relative is None else f", {scores.relative:.1%} of the accuracy on clean clips"
+    held_out = (
+        "" if scores.mean_held_out is None else f"; {scores.mean_held_out:.1%} over held-out corruptions"
+    )
+    yield f"damaged: {scores.mean:.1%} on average{left}{held_out}; {scores.worst} hurts most"
+    if errors is not None:
+        mce, relative = (
+            "not known: the baseline makes no error" if value is None else f"{value:.3f}"
+            for value in (errors["mce"], errors["relative_mce"])
+        )
+        yield f"beside {errors['baseline']}: mean corruption error {mce}, relative {relative}; below 1 is better"
 
 
 @app.command

@@ -28,7 +28,7 @@ COLOURS: dict[str, str] = {
 }
 MAX_ANNOTATED_CLASSES = 20  # beyond, the numbers in the cells are too small to read
 MAX_NAME = 32  # characters of a class name beside the matrix
-_TITLE: dict[str, Any] = {"fontsize": 11, "color": COLOURS["text"], "pad": 10}
+TITLE: dict[str, Any] = {"fontsize": 11, "color": COLOURS["text"], "pad": 10}
 CURVE_SIZE_INCHES = (4.5, 2.65)  # 324 x 191 points: readable unscaled on a phone
 
 
@@ -54,7 +54,7 @@ def confusion(matrix: ArrayLike, classes: Sequence[str]) -> Figure:
     shades = LinearSegmentedColormap.from_list("shades", ["#ffffff", COLOURS["held-out"]])
     axes.imshow(percent, cmap=shades, vmin=0, vmax=100)
     size = 9 if n <= MAX_ANNOTATED_CLASSES else 7
-    names = [_short(name, MAX_NAME) for name in classes]
+    names = [short(name, MAX_NAME) for name in classes]
     axes.set_xticks(np.arange(n), names, rotation=90, fontsize=size, parse_math=False)
     axes.set_yticks(np.arange(n), names, fontsize=size, parse_math=False)
     axes.set_xlabel("predicted", color=COLOURS["muted"])
@@ -88,11 +88,11 @@ def reliability_diagram(reliability: pd.DataFrame) -> Figure:
     axes.errorbar(x, y, yerr=np.maximum(ends, 0), fmt="none", ecolor=COLOURS["line"], elinewidth=3)
     share = _numbers(reliability["n"]) / max(float(_numbers(reliability["n"]).sum()), 1.0)
     axes.scatter(x, y, s=14 + 220 * share, color=COLOURS["held-out"], linewidths=0, zorder=3)
-    _calm(axes)
+    calm(axes)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("confidence", fontsize=10, color=COLOURS["muted"])
-    axes.set_title("How often it is right", loc="left", **_TITLE)
+    axes.set_title("How often it is right", loc="left", **TITLE)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
         axis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
@@ -114,11 +114,11 @@ def differences(pairs: pd.DataFrame) -> Figure:
         ends = [points["low"][row], points["high"][row]]
         axes.plot(ends, [row, row], color=colour, linewidth=4, alpha=0.35, solid_capstyle="round")
         axes.plot([points["difference"][row]], [row], "o", color=colour, markersize=5)
-    _calm(axes)
+    calm(axes)
     axes.axvline(0, color=COLOURS["muted"], linewidth=1, zorder=0)
     axes.set_ylim(n - 0.4, -0.6)
     names = [
-        f"{_short(a, 16)}\n− {_short(b, 16)}" for a, b in zip(pairs["first"], pairs["second"], strict=True)
+        f"{short(a, 16)}\n− {short(b, 16)}" for a, b in zip(pairs["first"], pairs["second"], strict=True)
     ]
     axes.yaxis.set_major_locator(FixedLocator(list(range(n))))
     axes.set_yticklabels(names, fontsize=9, color=COLOURS["text"], parse_math=False)
@@ -148,10 +148,10 @@ def accuracy_by_cost(runs: pd.DataFrame, *, cost: str, label: str) -> Figure | N
         axes.plot([values[row]] * 2, [low[row], high[row]], color=COLOURS["line"], linewidth=3)
         axes.plot([values[row]], [y[row]], "o", color=COLOURS["held-out"], markersize=6)
         axes.annotate(
-            _short(runs["name"].iloc[row], 18), (values[row], y[row]), xytext=(6, 5 if i % 2 else -11),
+            short(runs["name"].iloc[row], 18), (values[row], y[row]), xytext=(6, 5 if i % 2 else -11),
             textcoords="offset points", fontsize=9, color=COLOURS["text"], parse_math=False,
         )  # fmt: skip
-    _calm(axes)
+    calm(axes)
     if values[known].max() > 20 * values[known].min():
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
@@ -159,11 +159,12 @@ def accuracy_by_cost(runs: pd.DataFrame, *, cost: str, label: str) -> Figure | N
     else:
         axes.set_xlim(0, 1.3 * values[known].max())
     axes.set_xlabel(label, fontsize=10, color=COLOURS["muted"])
-    axes.set_title("Accuracy, %", loc="left", **_TITLE)
+    axes.set_title("Accuracy, %", loc="left", **TITLE)
     return figure
 
 
-def _short(name: str, n: int) -> str:
+def short(name: str, n: int) -> str:
+    """A name cut to n characters."""
     return name if len(name) <= n else name[: n - 1] + "…"
 
 
@@ -211,13 +212,13 @@ def _numbers(column: pd.Series) -> NDArray[np.float64]:
 
 def _draw_loss(axes: Axes, history: pd.DataFrame) -> None:
     _lines(axes, history, {"train_loss": "training", "test_loss": "held-out"})
-    axes.set_title("Loss", loc="left", **_TITLE)
+    axes.set_title("Loss", loc="left", **TITLE)
     axes.set_ylim(bottom=0)
 
 
 def _draw_accuracy(axes: Axes, history: pd.DataFrame) -> None:
     _lines(axes, history, {"test_accuracy": "held-out"})
-    axes.set_title("Accuracy", loc="left", **_TITLE)
+    axes.set_title("Accuracy", loc="left", **TITLE)
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
 
@@ -249,10 +250,11 @@ def _lines(axes: Axes, history: pd.DataFrame, columns: dict[str, str]) -> None:
                 label=f"{name} clips" if i == 0 else None,
             )
     axes.margins(x=0.02)
-    _calm(axes)
+    calm(axes)
 
 
-def _calm(axes: Axes) -> None:
+def calm(axes: Axes) -> None:
+    """Takes away all lines but those that help to read a value."""
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(COLOURS["line"])
     axes.grid(axis="y", color=COLOURS["line"], linewidth=0.8)
