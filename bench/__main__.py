@@ -32,6 +32,7 @@ NAMES = (
     "picture_cnn",
     "corruptions",
     "novelty",
+    "audit",
 )
 _PACKAGES = ("earshot", "torch", "numpy", "soxr", "librosa", "lightning")
 

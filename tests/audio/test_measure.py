@@ -84,3 +84,13 @@ def test_long_sounds_give_the_same_spectra_block_by_block(monkeypatch):
     parts = spectra(samples, RATE_HZ)
     np.testing.assert_allclose(parts.bands, whole.bands, rtol=1e-4)
     np.testing.assert_allclose(parts.mean, whole.mean, rtol=1e-4)
+
+
+def test_a_cliff_is_found_above_a_faint_floor_and_nothing_above_the_file_s_own_rate():
+    sharp = soxr.resample(soxr.resample(noise(2.0), RATE_HZ, 16_000), 16_000, RATE_HZ)
+    floored = sharp + noise(2.0, level=1e-4, seed=1)[: len(sharp)]  # 10 dB above the rounding of 16 bit
+    assert figures(floored).bandwidth_hz == pytest.approx(8_000, rel=0.06)
+    samples = to_int16(floored.astype(np.float32))
+    got = measure(samples, RATE_HZ, spectra(samples, RATE_HZ).mean, source_rate_hz=16_000)
+    assert got.bandwidth_hz == pytest.approx(8_000, rel=0.06)
+    assert got.edge_db == 0

@@ -35,7 +35,7 @@ def test_classes_of_one_group_are_left_out_of_the_models():
     clips, table = data(["a", "b"] * 15 + ["lone"], durations_s=np.arange(31.0))
     rng = np.random.default_rng(0)
     features = (np.eye(2)[[0, 1] * 15 + [0]] + 0.05 * rng.standard_normal((31, 2))).astype(np.float32)
-    assert try_models(clips, table, features, config=CONFIG).leak == LeakPrice(1.0, 1.0)
+    assert try_models(clips, table, features, config=CONFIG).leak == LeakPrice(1.0, 1.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,16 @@ def test_doubted_labels_point_into_the_whole_table():
     assert model_findings(verdicts, np.array([4, 7]))[0].rows == (7,)
 
 
-@pytest.mark.parametrize(("random", "severity"), [(0.9, "warning"), (0.8, "note")])
-def test_a_leak_is_a_warning_only_where_it_pays(random, severity):
-    verdicts = Verdicts(shortcuts=[Shortcut("length", 0.5, 0.4, 0.6, 0.5)], leak=LeakPrice(0.8, random))
+@pytest.mark.parametrize(
+    ("leak", "severity"),
+    [
+        ((0.8, 0.9, 0.05, 0.15), "warning"),
+        ((0.8, 0.9, -0.01, 0.2), "note"),
+        ((0.8, 0.81, 0.005, 0.02), "note"),
+    ],
+)
+def test_a_leak_is_a_warning_only_where_it_pays_and_is_no_luck(leak, severity):
+    verdicts = Verdicts(shortcuts=[Shortcut("length", 0.5, 0.4, 0.6, 0.5)], leak=LeakPrice(*leak))
     assert [(each.code, each.severity) for each in model_findings(verdicts, np.arange(9))] == [
         ("leak_price", severity)
     ]

@@ -9,7 +9,9 @@ from earshot.audit.models import (
     find_shortcuts,
     grouped_folds,
     held_out_probs,
+    leak_price,
     random_folds,
+    repeated_probs,
 )
 from earshot.errors import ConfigError
 
@@ -79,3 +81,28 @@ def test_without_cleanlab_the_message_names_the_extra(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(ConfigError, match=r"earshot\[audit\]"):
         doubtful_labels(LABELS, np.full((120, 3), 1 / 3))
+
+
+def test_a_tenth_of_the_labels_swapped_is_found_and_few_others():
+    pytest.importorskip("cleanlab")
+    rng = np.random.default_rng(3)
+    wrong = rng.choice(120, 12, replace=False)
+    given = LABELS.copy()
+    given[wrong] = (given[wrong] + rng.integers(1, 3, 12)) % 3
+    features = rows(told="label") + rng.standard_normal((120, 6))
+    probs = repeated_probs(features, given, GROUPS, n_folds=5, n_repeats=3, seed=0).mean(axis=0)
+    doubted = set(doubtful_labels(given, probs).rows.tolist())
+    assert len(doubted & set(wrong.tolist())) >= 0.6 * 12
+    assert len(doubted & set(wrong.tolist())) >= 0.5 * len(doubted)
+
+
+def test_the_price_of_a_leak_has_an_interval_over_groups():
+    features = rows(told="group")
+    grouped, dealt = (
+        repeated_probs(features, LABELS, groups, n_folds=5, n_repeats=2, seed=0) for groups in (GROUPS, None)
+    )
+    assert grouped.shape == (2, 120, 3)
+    found = leak_price(grouped, dealt, LABELS, GROUPS, seed=0)
+    assert found.low <= found.price <= found.high
+    assert found.is_clear
+    assert leak_price(grouped, grouped, LABELS, GROUPS, seed=0).price == 0

@@ -42,7 +42,7 @@ class MatchConfig(BaseModel):
 
     max_error_rate: float = Field(0.30, gt=0, lt=0.5, description="share of bits that may differ")
     min_certainty: float = Field(7.0, gt=0, description="deviations from what unrelated sounds give")
-    min_overlap: float = Field(0.5, gt=0, le=1, description="of the frames of the shorter one")
+    min_overlap: float = Field(0.25, gt=0, le=1, description="of the frames of the shorter one")
     min_frames: int = Field(16, ge=1, description="audible frames that both must have")
 
 

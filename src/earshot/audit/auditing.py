@@ -5,18 +5,19 @@ Conventions: N clips were asked for; what is known of those that could be read i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from earshot.audio.measure import Measurements
 from earshot.audit.copies import Copies, find_copies, merged_groups
 from earshot.audit.findings import SEVERITIES, Finding, table_findings
-from earshot.audit.listening import Listened, listen
+from earshot.audit.listening import Listened, Source, listen
 from earshot.audit.modelling import Verdicts, model_findings, try_models
 from earshot.audit.settings import AuditConfig
 from earshot.data.clips import Clips
@@ -33,6 +34,7 @@ class Audit:
         table: one row a clip, in the order that was asked for; `issues` names the findings of each.
         clips: all clips, with groups that keep copies together.
         verdicts: what models said, where they could be fitted.
+        samples: row of the table -> its samples, int16 [T] at `rate_hz`; None for a clip that could not be read.
     """
 
     table: pd.DataFrame
@@ -40,6 +42,8 @@ class Audit:
     clips: Clips
     copies: Copies
     verdicts: Verdicts = field(default_factory=Verdicts)
+    samples: Callable[[int], NDArray[np.int16] | None] | None = None
+    rate_hz: int = 0
 
     def of(self, severity: str) -> list[Finding]:
         """The findings of one severity."""
@@ -69,8 +73,14 @@ def audit(
     config, audio, monitor = config or AuditConfig(), audio or AudioConfig(), monitor or Silent()
     heard = hear(clips, audio, monitor=monitor, store_root=store_root)
     accepted = np.flatnonzero([outcome.accepted for outcome in heard.outcomes])
+    studied = whole_groups(heard.clips.groups, config.max_model_clips, seed=config.seed)
     listened = listen(
-        heard.view, _names(heard), rate_hz=audio.rate_hz, folder=folder / "heard", monitor=monitor
+        heard.view,
+        _sources(heard),
+        rate_hz=audio.rate_hz,
+        folder=folder / "heard",
+        monitor=monitor,
+        wanted=studied,
     )
     silent = listened.column("peak_db") < config.silent_below_db
     copies = find_copies(listened.digests, listened.prints, silent=silent, config=config.matching)
@@ -82,16 +92,23 @@ def audit(
     verdicts = Verdicts()
     grouped = clips.assign(group=groups)
     if models:
-        usable = accepted[~silent]
+        usable = accepted[studied & ~silent]
         monitor.say("audit: fitting small models, for shortcuts, leaks and labels")
-        verdicts = try_models(
-            grouped.subset(usable), table.iloc[usable], listened.features[~silent], config=config
-        )
+        features = listened.features[~silent[studied]]
+        verdicts = try_models(grouped.subset(usable), table.iloc[usable], features, config=config)
+        if not studied.all():
+            note = f"shortcuts, leaks and labels were looked for in {len(usable)} of {len(table)} clips"
+            verdicts = replace(verdicts, notes=(*verdicts.notes, note))
         findings += model_findings(verdicts, usable)
         _note_doubts(table, verdicts, usable)
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     table["issues"] = _issues(len(table), findings)
-    return Audit(table, findings, grouped, copies, verdicts)
+    place = {int(row): i for i, row in enumerate(accepted)}
+
+    def samples(row: int) -> NDArray[np.int16] | None:
+        return heard.view.get(place[row]) if row in place else None
+
+    return Audit(table, findings, grouped, copies, verdicts, samples, audio.rate_hz)
 
 
 def measured_table(heard: Heard, listened: Listened, *, copies: Copies, rate_hz: int) -> pd.DataFrame:
@@ -120,10 +137,24 @@ def measured_table(heard: Heard, listened: Listened, *, copies: Copies, rate_hz:
     return table
 
 
-def _names(heard: Heard) -> list[str]:
+def whole_groups(groups: Sequence[str] | NDArray[Any], n_clips: int, *, seed: int) -> NDArray[np.bool_]:
+    """Clips of groups drawn at random, as many as asked for; all where there are no more. Shape: bool [N]."""
+    names, group_of, sizes = np.unique(np.asarray(groups, dtype=str), return_inverse=True, return_counts=True)
+    if len(group_of) <= n_clips:
+        return np.ones(len(group_of), dtype=bool)
+    order = np.random.default_rng(seed).permutation(len(names))
+    drawn = np.zeros(len(names), dtype=bool)
+    drawn[order[np.cumsum(sizes[order]) <= n_clips]] = True
+    return np.asarray(drawn[group_of], dtype=bool)
+
+
+def _sources(heard: Heard) -> list[Source]:
     """What the samples of each clip that could be read depend on."""
     kept = [outcome for outcome in heard.outcomes if outcome.accepted]
-    return [f"{o.content} {o.segment.start_s} {o.segment.end_s} {o.n_samples}" for o in kept]
+    return [
+        Source(f"{o.content} {o.segment.start_s} {o.segment.end_s} {o.n_samples}", o.source_rate_hz)
+        for o in kept
+    ]
 
 
 def _spread(n: int, at: Any, values: Any) -> Any:

@@ -49,10 +49,9 @@ def _unusable(table: pd.DataFrame, config: AuditConfig) -> Iterator[Finding]:
         yield Finding("error", "unreadable", f"{_n(failed)} cannot be read: {reasons}", fix, failed, "drop")
     silent = _rows((table["status"] != "failed") & (table["peak_db"] < config.silent_below_db))
     if silent:
-        text = f"{_n(silent)} never exceed {config.silent_below_db:g} dB: silent"
-        yield Finding(
-            "error", "silent", text, "Drop them, or find the recording that was meant.", silent, "drop"
-        )
+        text = f"silent, never above {config.silent_below_db:g} dB: {_n(silent)}"
+        fix = "Drop them, or find the recording that was meant."
+        yield Finding("error", "silent", text, fix, silent, "drop")
 
 
 def _odd_files(table: pd.DataFrame, config: AuditConfig) -> Iterator[Finding]:
@@ -63,33 +62,40 @@ def _odd_files(table: pd.DataFrame, config: AuditConfig) -> Iterator[Finding]:
 
 
 def _signal(table: pd.DataFrame, config: AuditConfig) -> Iterator[Finding]:
-    over = [("clipped" in reason.split(";")) for reason in table["reason"]]
-    clipped = _rows((table["clipped_share"] > config.max_clipped_share) | np.array(over, dtype=bool))
+    over = np.array(["clipped" in reason.split(";") for reason in table["reason"]], dtype=bool)
+    clipped = _rows((table["clipped_share"] > config.max_clipped_share) | over)
     if clipped:
-        text = (
-            f"{_n(clipped)} have over {config.max_clipped_share:.1%} of their samples at full scale: clipped"
-        )
-        yield Finding(
-            "warning", "clipped", text, "Record at a lower gain; keep them if use clips too.", clipped
-        )
+        text = f"clipped, over {config.max_clipped_share:.1%} of the samples at full scale: {_n(clipped)}"
+        fix = "Record at a lower gain; keep them if use clips too."
+        yield Finding("warning", "clipped", text, fix, clipped)
     offset = _rows(table["dc_offset"].abs() > config.max_dc_offset)
     if offset:
-        text = f"{_n(offset)} have a DC offset beyond {config.max_dc_offset:.0%} of full scale"
+        text = f"DC offset beyond {config.max_dc_offset:.0%} of full scale: {_n(offset)}"
         yield Finding("warning", "dc_offset", text, "Filter below 20 Hz, in use as in training.", offset)
+    padded = _rows(
+        (table[["lead_silence_s", "tail_silence_s"]].max(axis=1) >= config.min_silence_s)
+        & (table["peak_db"] >= config.silent_below_db)
+    )
+    if padded:
+        text = f"digital silence of {config.min_silence_s:g} s or more at an end, as padding leaves it: "
+        fix = "Trim them: clips may differ in length, and shorter ones are repeated to fill a window."
+        yield Finding("note", "padded", text + _n(padded) + _by_class(table, padded), fix, padded)
+
+
+def _bandwidth(table: pd.DataFrame, config: AuditConfig) -> Iterator[Finding]:
     narrow = _rows(
         (table["bandwidth_hz"] < config.min_bandwidth * table["bandwidth_limit_hz"])
         & (table["edge_db"] >= config.min_edge_db)
         & (table["peak_db"] >= config.silent_below_db)
     )
     if narrow:
-        text = f"{_n(narrow)} end below {config.min_bandwidth:.0%} of the frequencies their rate allows: "
-        fix = "If only some classes are, a model can learn that: find the originals, or filter all alike."
-        yield Finding("warning", "bandwidth", text + "low-passed or upsampled", fix, narrow)
-    padded = _rows(table[["lead_silence_s", "tail_silence_s"]].max(axis=1) >= config.min_silence_s)
-    if padded:
-        text = f"{_n(padded)} begin or end with digital silence of {config.min_silence_s:g} s or more: padded"
-        fix = "Trim them: clips may differ in length, and shorter ones are repeated to fill a window."
-        yield Finding("note", "padded", text, fix, padded)
+        middle = float(table["bandwidth_hz"].iloc[list(narrow)].median())
+        text = (
+            f"low-passed or upsampled, nothing in the upper {1 - config.min_bandwidth:.0%} of the spectrum: "
+        )
+        text += f"{_n(narrow)}, half of them below {middle / 1000:.1f} kHz{_by_class(table, narrow)}"
+        fix = "Lossy coding and low rates do this. If only some classes are, a model can learn it: find the "
+        yield Finding("warning", "bandwidth", text, fix + "originals, or filter all alike.", narrow)
 
 
 def _mixtures(table: pd.DataFrame, config: AuditConfig) -> Iterator[Finding]:
@@ -109,15 +115,18 @@ def _mixtures(table: pd.DataFrame, config: AuditConfig) -> Iterator[Finding]:
 
 
 def _lengths(table: pd.DataFrame, config: AuditConfig) -> Iterator[Finding]:
-    length = table["duration_s"]
-    median = float(length.median())
-    rows = _rows((length > config.max_length_ratio * median) | (length < median / config.max_length_ratio))
+    length = np.log(table["duration_s"].to_numpy(np.float64))
+    if np.isnan(length).all():
+        return
+    middle = float(np.nanmedian(length))
+    away = np.abs(length - middle)
+    # Where lengths differ anyway, a long clip is no outlier: 1.4826 turns the median into a standard deviation.
+    limit = max(np.log(config.max_length_ratio), 3 * 1.4826 * float(np.nanmedian(away)))
+    rows = _rows(away > limit)
     if rows:
-        ratio = f"{config.max_length_ratio:g} times"
-        text = f"{_n(rows)} are over {ratio} longer or shorter than the median, {median:.2f} s"
-        yield Finding(
-            "warning", "duration", text, "Cut the long ones, listen to the short ones.", rows, "check"
-        )
+        text = f"over {np.exp(limit):.1f} times longer or shorter than the median, {np.exp(middle):.2f} s: "
+        fix = "Cut the long ones, listen to the short ones."
+        yield Finding("warning", "duration", text + _n(rows), fix, rows, "check")
 
 
 def _copies(table: pd.DataFrame, config: AuditConfig) -> Iterator[Finding]:
@@ -136,19 +145,14 @@ def _copies(table: pd.DataFrame, config: AuditConfig) -> Iterator[Finding]:
 
 
 def _one_kind(table: pd.DataFrame, members: dict[Any, list[int]], word: str) -> Iterator[Finding]:
-    code = "duplicate" if word == "exact" else "near_duplicate"
-    what = (
-        "the same samples as" if word == "exact" else "nearly the same sound (other gain, offset or codec) as"
-    )
+    exact = word == "exact"
+    code = "duplicate" if exact else "near_duplicate"
     later = tuple(sorted(row for rows in members.values() for row in rows[1:]))
     if later:
-        fix = (
-            "Drop them."
-            if word == "exact"
-            else "Drop them, or train on grouped.csv, which keeps them together."
-        )
-        action = "drop" if word == "exact" else "merge"
-        yield Finding("warning", code, f"{_n(later)} are {what} an earlier clip", fix, later, action)
+        what = "the same samples" if exact else "the same sound at another gain, offset or codec, or in part,"
+        fix = "Drop them." if exact else "Drop them, or train on grouped.csv, which keeps them together."
+        text = f"{what} as an earlier clip: {_n(later)}"
+        yield Finding("warning", code, text, fix, later, "drop" if exact else "merge")
     for column in ("label", "fold", "split"):
         torn = [rows for rows in members.values() if table[column].iloc[rows].astype(str).nunique() > 1]
         rows = tuple(sorted(row for each in torn for row in each))
@@ -170,14 +174,14 @@ def _groups(table: pd.DataFrame, config: AuditConfig) -> Iterator[Finding]:
         rows = _rows(table["group"].isin(torn))
         if rows:
             text = (
-                f"{len(torn)} groups ({_n(rows)}) lie in several {column}s, for instance {sorted(torn)[0]!r}"
+                f"groups in several {column}s: {len(torn)}, with {_n(rows)}, for instance {sorted(torn)[0]!r}"
             )
             fix = "Correct the group or the side; train --set ignore_folds=true deals folds anew."
             yield Finding("error", f"group_{column}", text, fix, rows, "merge")
     sizes = table["group"].map(table["group"].value_counts())
     rows = _rows(sizes > 1)
     if rows:
-        text = f"{_n(rows)} share a group (recording, speaker, site) with another clip"
+        text = f"in a group (recording, speaker, site) with another clip: {_n(rows)}"
         yield Finding("note", "shared_group", text, "Folds keep groups together; nothing to do.", rows)
 
 
@@ -194,11 +198,21 @@ def _classes(table: pd.DataFrame, config: AuditConfig) -> Iterator[Finding]:
     lone, few = n_groups[n_groups < 2], n_groups[(n_groups >= 2) & (n_groups < config.min_groups)]
     fix = "Record more of them elsewhere, or leave them out."
     if len(lone):
-        text = f"{len(lone)} of the classes have a single group and cannot be split: {_counted(lone)}"
+        text = f"classes of a single group, which cannot be split: {_counted(lone)}"
         yield Finding("error", "lone_class", text, fix)
     if len(few):
-        text = f"{len(few)} of the classes have fewer than {config.min_groups} groups: {_counted(few)}"
+        text = f"classes of fewer than {config.min_groups} groups: {_counted(few)}"
         yield Finding("warning", "small_class", text + "; there can be no more folds than groups", fix)
+
+
+def _by_class(table: pd.DataFrame, rows: Sequence[int]) -> str:
+    """Between which classes the share of such clips differs most; nothing where it is about the same."""
+    has = pd.Series(0.0, index=table.index)
+    has.iloc[list(rows)] = 1.0
+    share = has[table["label"] != ""].groupby(table["label"]).mean().sort_values()
+    if len(share) < 2 or share.iloc[-1] - share.iloc[0] < 0.2:
+        return ""
+    return f"; {share.iloc[0]:.0%} of {share.index[0]}, {share.iloc[-1]:.0%} of {share.index[-1]}"
 
 
 def _counted(counts: pd.Series[Any]) -> str:
@@ -216,6 +230,7 @@ _CHECKS: tuple[Callable[[pd.DataFrame, AuditConfig], Iterator[Finding]], ...] = 
     _groups,
     _classes,
     _signal,
+    _bandwidth,
     _lengths,
     _odd_files,
     _mixtures,

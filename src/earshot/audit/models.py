@@ -16,7 +16,7 @@ from scipy import sparse
 
 from earshot.data.deal import deal_groups
 from earshot.errors import ConfigError, complaint
-from earshot.evaluation.statistics import group_bootstrap
+from earshot.evaluation.statistics import group_bootstrap, paired_bootstrap
 
 Labels = NDArray[np.int64]
 _N_COMPONENTS = 100
@@ -40,14 +40,24 @@ class Shortcut:
 
 @dataclass(frozen=True)
 class LeakPrice:
-    """Accuracy with groups kept together, and with clips dealt at random."""
+    """Accuracy with groups kept together and with clips dealt at random, each a mean over repeated folds.
+
+    `low` and `high` are the 95 % interval of their difference, over groups.
+    """
 
     grouped: float
     random: float
+    low: float = 0.0
+    high: float = 0.0
 
     @property
     def price(self) -> float:
         return self.random - self.grouped
+
+    @property
+    def is_clear(self) -> bool:
+        """Two points or more, and beyond luck."""
+        return self.price >= 0.02 and self.low > 0
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,54 @@ def held_out_probs(
         model = clone(estimator).fit(rows[~test], labels[~test])
         probs[np.ix_(test, model.classes_)] = model.predict_proba(rows[test])
     return probs
+
+
+def repeated_probs(
+    rows: NDArray[Any],
+    labels: Labels,
+    groups: Sequence[str] | None,
+    *,
+    n_folds: int,
+    n_repeats: int,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Probabilities of the content model, out of fold, each time on folds dealt anew.
+
+    Args:
+        rows: features [N, D].
+        groups: [N], kept together; None deals clips at random.
+
+    Shape: [n_repeats, N, K].
+    """
+    model = content_model(*rows.shape)
+    found = []
+    for repeat in range(seed, seed + n_repeats):
+        folds = (
+            random_folds(labels, n_folds=n_folds, seed=repeat)
+            if groups is None
+            else grouped_folds(labels, groups, n_folds=n_folds, seed=repeat)
+        )
+        found.append(held_out_probs(model, rows, labels, folds))
+    return np.stack(found)
+
+
+def leak_price(
+    grouped: NDArray[np.float64],
+    at_random: NDArray[np.float64],
+    labels: Labels,
+    groups: Sequence[str],
+    *,
+    seed: int,
+) -> LeakPrice:
+    """What dealing clips at random adds to the score.
+
+    Args:
+        grouped, at_random: probabilities of repeated folds. Shape: [R, N, K].
+    """
+    first, second = ((probs.argmax(axis=2) == labels).mean(axis=0) for probs in (at_random, grouped))
+    rng = np.random.default_rng(seed)
+    low, high = paired_bootstrap(first, second, list(groups), rng=rng)
+    return LeakPrice(float(second.mean()), float(first.mean()), low, high)
 
 
 def find_shortcuts(
@@ -137,6 +195,9 @@ def content_model(n_rows: int, n_columns: int) -> Any:
 def doubtful_labels(labels: Labels, probs: NDArray[np.float64]) -> DoubtfulLabels:
     """Labels that confident learning doubts, worst first.
 
+    As many as it counts, and of those that the model is least sure of: on ESC-10 with a tenth of the labels
+    swapped (two seeds) that was right more often than four other of cleanlab's choices.
+
     Args:
         probs: out of fold. Shape: [N, K].
 
@@ -153,8 +214,15 @@ def doubtful_labels(labels: Labels, probs: NDArray[np.float64]) -> DoubtfulLabel
         raise ConfigError(
             complaint("audit", "label check", "no cleanlab", "the extra [audit]", fix)
         ) from error
-    ranked = find_label_issues(labels, probs, return_indices_ranked_by="self_confidence", n_jobs=1)
+    ranked = find_label_issues(
+        labels,
+        probs,
+        return_indices_ranked_by="self_confidence",
+        filter_by="low_self_confidence",
+        n_jobs=1,
+    )
     rows = np.asarray(ranked, dtype=np.int64)
+    rows = rows[probs[rows].argmax(axis=1) != labels[rows]]
     return DoubtfulLabels(
         rows, probs[rows].argmax(axis=1), np.asarray(get_label_quality_scores(labels, probs))
     )

@@ -25,7 +25,11 @@ class AuditConfig(BaseModel):
     min_groups: int = Field(5, ge=2, description="groups of a class, so that each of five folds has it")
     matching: MatchConfig = MatchConfig()
     n_folds: int = Field(5, ge=2, le=20)
+    n_repeats: int = Field(3, ge=1, description="times that folds are dealt anew, for leaks and labels")
+    max_repeat_clips: int = Field(3_000, ge=10, description="beyond it once is enough")
     n_trees: int = Field(100, ge=1)
     max_nuisance_clips: int = Field(3_000, ge=10, description="clips that shortcuts are looked for in")
-    max_leak_clips: int = Field(20_000, ge=10, description="beyond it models are not fitted")
+    max_model_clips: int = Field(
+        20_000, ge=10, description="clips, in whole groups, that leaks and labels are looked for in"
+    )
     seed: int = Field(0, ge=0, lt=2**32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,9 @@ from cyclopts import Parameter
 
 from earshot.commands.app import Columns, app, reproduction
 from earshot.console import ConsoleMonitor
+from earshot.errors import ConfigError, complaint
+
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 
 
 @app.command
@@ -20,6 +24,7 @@ def audit(
     fix_list: Path | None = None,
     rate_hz: int = 44_100,
     no_models: bool = False,
+    no_sounds: bool = False,
     quiet: bool = False,
 ) -> None:
     """Find what is wrong with the data: broken, silent and copied clips, leaks, shortcuts, doubtful labels.
@@ -32,6 +37,7 @@ def audit(
         fix_list: CSV file for the clips to drop, merge or check.
         rate_hz: Rate at which clips are heard; nothing is known above half of it.
         no_models: Do not look for shortcuts, leaks and doubtful labels.
+        no_sounds: Leave sounds out of audit.html; spectrograms stay.
         quiet: Print nothing but the summary and errors.
     """
     from earshot.audit.auditing import audit as look
@@ -41,6 +47,12 @@ def audit(
 
     folder = output or Path("runs") / f"audit-{data.resolve().stem}"
     clips = (columns or Columns()).read(data)
+    must_be_writable(folder, option="--output")
+    if fix_list:
+        must_be_writable(fix_list.parent, option="--fix-list")
+    if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+        rule = f"a rate from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}"
+        raise ConfigError(complaint("audit", "--rate-hz", rate_hz, rule))
     with ConsoleMonitor(quiet=quiet) as monitor:
         found = look(
             clips,
@@ -50,9 +62,32 @@ def audit(
             monitor=monitor,
         )
         write_tables(found, folder)
-        write_audit_page(found, folder / "audit.html", title=data.resolve().stem, command=reproduction())
+        monitor.say("audit: writing the page")
+        write_audit_page(
+            found,
+            folder / "audit.html",
+            title=data.resolve().stem,
+            command=reproduction(),
+            sounds=not no_sounds,
+        )
         print(summary_text(found))
         if fix_list:
             n_rows = write_fix_list(found, fix_list)
             monitor.say(f"fix list: {fix_list}, {n_rows} rows")
         monitor.say(f"page: {folder / 'audit.html'}\ntable: {folder / 'audit.csv'}")
+
+
+def must_be_writable(folder: Path, *, option: str) -> None:
+    """Says so before hours of work where a folder cannot be made or written to.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        where = f"audit: {option}"
+        rule = "a folder that can be made and written to"
+        raise ConfigError(complaint(where, "folder", str(folder), rule, f"{error.strerror}.")) from error
