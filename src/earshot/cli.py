@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 
-from earshot.commands import audit, augment, compare, corpora, model, recipes, study
+from earshot.commands import audit, augment, compare, corpora, explain, model, recipes, study
 from earshot.commands.app import app
 from earshot.console import exits
 
 # Importing them adds their commands to the application.
-COMMANDS = (audit, augment, compare, corpora, model, recipes, study)
+COMMANDS = (audit, augment, compare, corpora, explain, model, recipes, study)
 __all__ = ["app", "main"]
 
 

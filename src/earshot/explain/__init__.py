@@ -1,0 +1,1 @@
+"""What a model hears in one sound: layers, filters, saliency, and whether the saliency is faithful."""
