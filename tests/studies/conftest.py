@@ -107,6 +107,42 @@ def plain_study(**changes):
     return values | changes
 
 
+def cut_study(**changes):
+    """The small study on segments of 0.2 s, two views of samples, a protocol of each kind."""
+    values = plain_study(
+        name="cut",
+        window_s=0.2,
+        n_variants=1,
+        pictures="",
+        classes=[{"names": ["hum", "hiss"]}],
+        views={"samples": {"kind": "waveform"}},
+        segments={"hop_s": 0.2, "training_hop_s": 0.1, "gate": 1.0, "even": True},
+        protocols={
+            "grouped": {"standardise": "recording", "about": "by recording"},
+            "book": {
+                "standardise": "class",
+                "gate_judged": False,
+                "inner_by": "item",
+                "training": {"keep": "best"},
+                "about": "as published",
+            },
+        },
+        rows=[
+            {
+                "id": "net",
+                "label": "network",
+                "section": "all",
+                "view": "samples",
+                "model": {"kind": "mlp", "hidden": [4], "scale": "none"},
+                "training": {"base": "short"},
+            }
+        ],
+        claims=[{"text": "Clips.", "kind": "above", "left": "net", "value": 10, "per": "clip"}],
+        ladder=[],
+    )
+    return values | changes
+
+
 @pytest.fixture
 def study():
     return read_study(plain_study())
@@ -121,3 +157,18 @@ def ask(study, sounds, tmp_path):
         return StudyRun(**(values | changes))
 
     return make
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Six hums of 1 s, three of them loud for half of it only, and four hisses of 0.6 s."""
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        sound = corpus.sound("hum", seed=i, duration_s=1.0)
+        if i % 2:
+            sound[corpus.RATE_HZ // 2 :] *= 0.01
+        corpus.write(tmp_path / "sounds" / "hum" / f"{i}.wav", sound)
+    for i in range(4):
+        noise = 0.1 * rng.standard_normal(round(0.6 * corpus.RATE_HZ))
+        corpus.write(tmp_path / "sounds" / "hiss" / f"{i}.wav", noise)
+    return tmp_path / "sounds"

@@ -15,6 +15,7 @@ from earshot.studies.data import (
     random_split,
     split,
 )
+from earshot.studies.loading import load_study
 from earshot.studies.spec import Choice, Protocol
 
 from .. import corpus
@@ -73,6 +74,22 @@ def test_fewer_clips_without_folds_keep_every_class():
     assert (fewer(clips(3, 20, folds=0), 1).table.groupby("label").size() == 5).all()
 
 
+def test_fewer_clips_without_folds_come_from_many_groups():
+    table = fewer(clips(2, 40, folds=0, per_group=10), 1).table
+    assert (table.groupby("label").size() == 5).all()
+    assert (table.groupby("label")["group"].nunique() == 4).all()
+
+
+def test_data_with_a_test_split_of_their_own_are_judged_on_it():
+    own = clips(2, 10).assign(fold=[""] * 20, split=["train", "test"] * 10)
+    folds, notes = split(own, Protocol(about="", split="given"), seed=0)
+    assert [fold.name for fold in folds] == ["test split"]
+    assert set(own.table["split"].iloc[folds[0].test]) == {"test"}
+    assert "own test split" in notes[0]
+    folds, _ = split(clips(2, 10), Protocol(about="", split="given"), seed=0)
+    assert len(folds) == 5
+
+
 def test_a_random_split_takes_its_share_of_each_class_and_repeats_itself():
     many = clips(4, 40)
     fold = random_split(many, share=0.2, seed=3)
@@ -111,17 +128,19 @@ def test_a_fold_that_is_not_there_is_refused():
         split(clips(), Protocol(about=""), seed=0, only=(9,))
 
 
-def test_data_are_looked_for_where_people_keep_them(tmp_path, monkeypatch):
+def test_data_are_looked_for_where_people_keep_them(study, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("EARSHOT_DATA", raising=False)
-    assert find_data(tmp_path / "own") == tmp_path / "own"
-    with pytest.raises(ConfigError, match="--data"):
-        find_data(None)
+    assert find_data(tmp_path / "own", study) == tmp_path / "own"
+    with pytest.raises(ConfigError, match=r"ESC-50 or .*looked for.*--data"):
+        find_data(None, study)
+    with pytest.raises(ConfigError, match=r"cats-dogs.*Kaggle"):
+        find_data(None, load_study("cats-dogs"))
     (tmp_path / "data" / "ESC-50").mkdir(parents=True)
-    assert find_data(None).resolve() == tmp_path / "data" / "ESC-50"
+    assert find_data(None, study).resolve() == tmp_path / "data" / "ESC-50"
     (tmp_path / "elsewhere" / "esc10").mkdir(parents=True)
     monkeypatch.setenv("EARSHOT_DATA", str(tmp_path / "elsewhere"))
-    assert find_data(None) == tmp_path / "elsewhere" / "esc10"
+    assert find_data(None, study) == tmp_path / "elsewhere" / "esc10"
 
 
 def test_gathered_clips_are_decoded_and_short_ones_repeated(study, tmp_path):

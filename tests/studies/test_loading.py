@@ -64,7 +64,7 @@ def test_a_named_training_can_be_changed_in_a_row(study):
         ({"section": "nowhere"}, "no section 'nowhere'"),
         ({"model": {"kind": "oracle"}}, "row 'net'"),
         ({"training": {"base": "unknown"}}, "base"),
-        ({"ensemble": {"members": "knn-1", "combination": "mean"}}, "a model or an ensemble"),
+        ({"ensemble": {"members": "knn-1", "combination": "mean"}}, "a model, an ensemble or a recipe"),
         ({"toy": "regression"}, "a view or a toy"),
         ({"id": "knn-1"}, "row ids must differ"),
     ],

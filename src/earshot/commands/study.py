@@ -31,9 +31,9 @@ def study(
     Re-run the same command to continue one that was stopped; finished experiments are kept.
 
     Args:
-        name: esc10-ladder, mel-mlp-cnn or views.
-        data: Folder of the clips; without it a folder of ESC recordings is looked for.
-        protocol: grouped, the default, is honest; esc10-ladder also has book, as published, and views has folds.
+        name: esc10-ladder, mel-mlp-cnn, views, cats-dogs or voice-gender.
+        data: Folder of the clips; without it the folders that the study names are looked for.
+        protocol: grouped, the default, is honest; book repeats the source, mistakes included; views has folds.
         quick: Every row on a fraction of clips and epochs, to see that it works.
         rows: Only the rows whose ids match these patterns, with commas in between.
         runs: Trainings of each row that the study trains several times.

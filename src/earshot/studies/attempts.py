@@ -27,10 +27,12 @@ from earshot.evaluation.predictions import Predictions
 from earshot.models.member import ClassicalMember
 from earshot.models.summary import n_parameters
 from earshot.studies.bank import FeatureBank
+from earshot.studies.data import TEST_SPLIT
 from earshot.studies.outcome import Attempt, AttemptFile
 from earshot.studies.sides import Sides, clip_sides, toy_sides
 from earshot.studies.spec import Protocol, Row
-from earshot.studies.synthetic import TOYS, Toy
+from earshot.studies.spoiling import SpoiledBank
+from earshot.studies.synthetic import TOYS, Toy, toy_predictions
 from earshot.training.batches import draw_seed
 from earshot.training.checkpoint import Checkpoint
 from earshot.training.history import repeat_seeds
@@ -45,12 +47,20 @@ class Workbench:
     Args:
         folder: of the finished attempts.
         bank: features of the clips; None where a study has toy rows only.
+        spoiled: features of the damaged clips, where a row is judged on them.
     """
 
     def __init__(
-        self, folder: Path, bank: FeatureBank | None, *, protocol: Protocol, seed: int, device: str
+        self,
+        folder: Path,
+        bank: FeatureBank | None,
+        *,
+        protocol: Protocol,
+        seed: int,
+        device: str,
+        spoiled: SpoiledBank | None = None,
     ) -> None:
-        self.folder, self.bank, self.protocol = folder, bank, protocol
+        self.folder, self.bank, self.protocol, self.spoiled = folder, bank, protocol, spoiled
         self.seed, self.device = seed, device
 
     def attempt(self, row: Row, fold: Fold | None, *, run: int, on_progress: Progress) -> Attempt:
@@ -77,7 +87,7 @@ class Workbench:
     def predictions(self, row: Row, fold: Fold | None, attempt: Attempt) -> Predictions | None:
         """The attempt's probabilities with the clips they are of; None for the toy regression."""
         if row.toy:
-            return _toy_predictions(self.toy(row), attempt) if row.toy == "classification" else None
+            return toy_predictions(self.toy(row), attempt.probs) if row.toy == "classification" else None
         assert self.bank is not None
         assert fold is not None
         clips, n = self.bank.data.clips, self._n_judged
@@ -89,7 +99,7 @@ class Workbench:
             clips.classes,
             clip_ids=tuple(ids),
             targets=clips.targets[rows],
-            split="oof" if self.protocol.split == "folds" else "test",
+            split="test" if self.protocol.split == "random" or fold.name == TEST_SPLIT else "oof",
             groups=tuple(clips.groups[rows]),
         )
 
@@ -103,7 +113,9 @@ class Workbench:
             return toy_sides(self.toy(row))
         assert self.bank is not None
         assert fold is not None
-        return clip_sides(self.bank, row, fold, n_judged=self._n_judged, seed=self.seed)
+        return clip_sides(
+            self.bank, row, fold, n_judged=self._n_judged, seed=self.seed, protocol=self.protocol
+        )
 
     @property
     def _n_judged(self) -> int:
@@ -137,6 +149,9 @@ class Workbench:
             if isinstance(fitted.member, ClassicalMember)
             else n_parameters(fitted.network),
             "training_confusion": confusion,
+            "spoiled": None
+            if fold is None or self.spoiled is None or not row.spoiled
+            else self.spoiled.said_by(fitted, row.view, fold.test),
         }
 
     def _seed_of(self, fold: Fold | None, run: int) -> int:
@@ -170,6 +185,10 @@ class Workbench:
                 "labels": [list(clips.classes), clips.labels.tolist(), list(clips.groups)],
                 "fold": [fold.name, fold.train.tolist(), fold.test.tolist()],
             }
+            if self.protocol.standardise or self.protocol.inner_by == "item":
+                parts["sides"] = [self.protocol.standardise, self.protocol.inner_by]
+            if row.spoiled and self.spoiled is not None:
+                parts["spoiled"] = self.spoiled.key(row.view)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -214,16 +233,3 @@ def _confusion(fitted: FittedFeatures, features: Tensor, targets: Tensor) -> lis
     said = fitted.probs(features).argmax(axis=1)
     counts = confusion_matrix(targets.argmax(dim=1).numpy(), said, n_classes=targets.shape[1])
     return [[int(n) for n in line] for line in counts]
-
-
-def _toy_predictions(toy: Toy, attempt: Attempt) -> Predictions:
-    """Two classes from the one probability of the toy. Shape: [n, 1] -> [n, 2]."""
-    second = attempt.probs[:, 0]
-    truth = toy.targets[toy.test, 0]
-    return Predictions(
-        np.stack([1 - second, second], axis=1),
-        ("first cloud", "second cloud"),
-        clip_ids=tuple(str(i) for i in toy.test),
-        targets=np.stack([1 - truth, truth], axis=1),
-        split="test",
-    )

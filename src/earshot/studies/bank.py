@@ -94,7 +94,7 @@ class FeatureBank:
             "clips": [list(each) for each in zip(self.data.contents, self._ranges(), strict=True)],
             "length": self.data.length,
             "rate_hz": self.data.rate_hz,
-        }
+        } | self._key_of_copies()
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def copies(self, i: int) -> Tensor:
@@ -102,15 +102,20 @@ class FeatureBank:
         own = torch.from_numpy(self.data.waveform(i))[None]
         if self.n_variants == 1:
             return own
-        rng = torch.Generator().manual_seed(draw_seed(self.seed, int(self._name_of(i)[:15], 16)))
+        rng = torch.Generator().manual_seed(draw_seed(self.seed, int(self.name_of(i)[:15], 16)))
         again = own.expand(self.n_variants - 1, -1)
         return torch.cat([own, apply_steps(again, self.steps, rate_hz=self.data.rate_hz, rng=rng)[0]])
+
+    def _key_of_copies(self) -> dict[str, Any]:
+        """What else the copies depend on."""
+        return {}
 
     def _ranges(self) -> list[str]:
         table = self.data.clips.table
         return [f"{start}-{end}" for start, end in zip(table["start_s"], table["end_s"], strict=True)]
 
-    def _name_of(self, i: int) -> str:
+    def name_of(self, i: int) -> str:
+        """The clip's content, wherever it stands in the table."""
         return hashlib.sha256(f"{self.data.contents[i]}{self._ranges()[i]}".encode()).hexdigest()
 
     def _compute(self, i: int, slots: Sequence[_Slot]) -> None:

@@ -1,13 +1,14 @@
 """Which clips a study uses and how they are split: decided in the table, before a sound is decoded.
 
-Conventions: a fold's indices are positions in the study's clips; a book split is one fold.
+Conventions: a fold's indices are positions in the study's clips; a book split is one fold. A study that cuts its
+recordings up has segments as clips; recordings are split, and their segments follow.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +17,26 @@ from numpy.typing import NDArray
 from earshot.audio import windows
 from earshot.data.clips import Clips
 from earshot.data.readers import read_clips
-from earshot.data.splits import Fold, k_folds
+from earshot.data.splits import Fold, hold_out, k_folds
 from earshot.errors import ConfigError, DataError, complaint
 from earshot.hearing import hear
 from earshot.monitor import Monitor
 from earshot.recipe import AudioConfig
+from earshot.studies.segmented import Segmented, cut_up, most_frequent_note, segment_folds
 from earshot.studies.spec import Choice, Protocol, Study
 
-_FOLDERS = ("ESC-50", "ESC-50-master", "esc50", "ESC-10", "esc10")
+TEST_SPLIT = "test split"  # the name of the fold that judges the data's own
 
 
 @dataclass(frozen=True)
 class StudyData:
-    """The clips of a study, decoded, and how they are split."""
+    """The clips of a study, decoded, and how they are split.
+
+    Args:
+        whole: the recordings, where clips are segments of them; None elsewhere.
+        rounds: the folds of the recordings; elsewhere the same as `folds`.
+        source: the folder that was read, with the one it lies in.
+    """
 
     clips: Clips
     view: windows.Clipbank
@@ -37,27 +45,35 @@ class StudyData:
     rate_hz: int
     length: int
     notes: tuple[str, ...]
+    whole: Segmented | None = None
+    rounds: tuple[Fold, ...] = ()
+    source: str = ""
+
+    @property
+    def recordings(self) -> Clips:
+        """What a recipe learns from: whole clips."""
+        return self.clips if self.whole is None else self.whole.recordings
 
     def waveform(self, i: int) -> NDArray[np.float32]:
         """The first `length` samples of clip i, a shorter one repeated to fill them. Shape: [length]."""
         return windows.to_float(windows.cut(self.view.get(i), 0, self.length))
 
 
-def find_data(data: Path | None) -> Path:
-    """`data`, or a folder of ESC recordings in $EARSHOT_DATA, in the current folder or in `data/` below it.
+def find_data(data: Path | None, study: Study) -> Path:
+    """`data`, or one of the study's folders in $EARSHOT_DATA, in the current folder or in `data/` below it.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none; the message says how to come by the data.
     """
     if data is not None:
         return data
     places = [Path(os.environ["EARSHOT_DATA"])] if os.environ.get("EARSHOT_DATA") else []
     for place in (*places, Path(), Path("data")):
-        for name in _FOLDERS:
+        for name in study.folders:
             if (place / name).is_dir():
                 return place / name
-    fix = "Give the folder of ESC-50 or ESC-10 with --data, or its parent in EARSHOT_DATA."
-    raise ConfigError(complaint("study", "--data", None, "a folder of labelled sounds", fix))
+    rule = f"a folder of labelled sounds; {' or '.join(study.folders)} was looked for and is not there"
+    raise ConfigError(complaint(f"study {study.name}", "--data", None, rule, study.get))
 
 
 def gather(
@@ -94,7 +110,7 @@ def gather(
     short = int((heard.view.n_samples < length).sum())
     if short:
         notes.append(f"{short} clips are shorter than {study.window_s:g} s and are repeated to fill it")
-    return StudyData(
+    data = StudyData(
         clips=heard.clips,
         view=heard.view,
         contents=tuple(heard.contents),
@@ -102,6 +118,26 @@ def gather(
         rate_hz=study.rate_hz,
         length=length,
         notes=(*notes, *split_notes),
+        rounds=tuple(rounds),
+        source="/".join(source.resolve().parts[-2:]),
+    )
+    return data if study.segments is None else _in_segments(data, study, study.protocols[protocol])
+
+
+def _in_segments(data: StudyData, study: Study, protocol: Protocol) -> StudyData:
+    assert study.segments is not None
+    whole = cut_up(
+        data.clips, data.view, study.segments, rate_hz=data.rate_hz, window_s=study.window_s
+    )  # fmt: skip
+    folds = segment_folds(whole, data.rounds, how=study.segments, protocol=protocol, seed=study.seed)
+    return replace(
+        data,
+        clips=whole.clips,
+        view=whole.view,
+        contents=tuple(data.contents[i] for i in whole.owners),
+        folds=tuple(folds),
+        whole=whole,
+        notes=(*data.notes, most_frequent_note(whole, folds)),
     )
 
 
@@ -136,11 +172,17 @@ def _only(clips: Clips, names: Sequence[str]) -> Clips:
 
 
 def fewer(clips: Clips, n: int) -> Clips:
-    """The first n clips of each class in each official fold (in all, 5 n, where there are no folds)."""
+    """The first n clips of each class in each official fold (in all, 5 n of each part, where there are no folds).
+
+    Without folds clips come from as many groups as there are, so that these can still be split.
+    """
     table = clips.table
     if table["fold"].notna().all():
         return clips.subset((table.groupby(["label", "fold"]).cumcount() < n).to_numpy())
-    return clips.subset((table.groupby("label").cumcount() < 5 * n).to_numpy())
+    turn = table.groupby(["label", "split", "group"]).cumcount()
+    in_turn = table.assign(turn=turn).sort_values("turn", kind="stable")
+    place = in_turn.groupby(["label", "split"]).cumcount().sort_index()
+    return clips.subset((place < 5 * n).to_numpy())
 
 
 def split(
@@ -155,6 +197,8 @@ def split(
     if protocol.split == "random":
         fold = random_split(clips, share=protocol.test_share, seed=seed)
         return [fold], [leak_note(clips, fold)]
+    if protocol.split == "given" and (clips.table["split"] == "test").any():
+        return [replace(hold_out(clips, seed=seed), name=TEST_SPLIT)], ["judged on the data's own test split"]
     folds = k_folds(clips, seed=seed)
     wanted = tuple(only) or protocol.folds
     if not wanted:
@@ -190,13 +234,17 @@ def leak_note(clips: Clips, fold: Fold) -> str:
     )
 
 
-def facts(data: StudyData) -> Mapping[str, int]:
-    """Sizes for the page."""
-    groups = list(data.clips.groups)
-    alone = {group for group in groups if groups.count(group) == 1}
-    return {
-        "clips": len(groups),
+def facts(data: StudyData, *, groups: str = "source recordings") -> Mapping[str, int]:
+    """Sizes for the page; `groups` says what clips are grouped by."""
+    of = list(data.recordings.groups)
+    sizes = {
+        "clips": len(of),
         "classes": len(data.clips.classes),
-        "sources": len(set(groups)),
-        "clips that share their source": sum(group not in alone for group in groups),
+        "sources" if groups == "source recordings" else groups: len(set(of)),
     }
+    if groups == "source recordings":
+        alone = {group for group in of if of.count(group) == 1}
+        sizes["clips that share their source"] = sum(group not in alone for group in of)
+    if data.whole is not None:
+        sizes["segments that are judged"] = sum(len(fold.test) for fold in data.folds)
+    return sizes

@@ -43,14 +43,17 @@ def drawings(result: StudyResult) -> list[Drawing]:
 def matrices(result: StudyResult) -> list[Matrix]:
     """Confusion matrices of the rows that want them, learned from and held out side by side."""
     found = []
+    items = "clips" if result.data is None or result.data.whole is None else "segments"
     for row in result.results.values():
         if not row.runs or not (row.row.confusion or row.row.confusion_of_training):
             continue
         run = row.runs[0]
         if row.training_confusion is not None:
-            found.append(Matrix(f"{row.row.label}, clips learned from", run.classes, row.training_confusion))
+            found.append(
+                Matrix(f"{row.row.label}, {items} learned from", run.classes, row.training_confusion)
+            )
         counts = confusion_matrix(run.labels, run.predicted, n_classes=len(run.classes))
-        found.append(Matrix(f"{row.row.label}, held-out clips", run.classes, counts))
+        found.append(Matrix(f"{row.row.label}, held-out {items}", run.classes, counts))
     return found
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ N_BOOTSTRAP = 2000
 class Attempt:
     """One training of one row on one fold: probabilities [n, K] of the judged items, and how it went.
 
-    `training_confusion` is counts [K][K] on what was learned from, where the row wants them.
+    `training_confusion` is counts [K][K] on what was learned from, where the row wants them; `spoiled` [S, n, K] is
+    said of the same items damaged in S ways.
     """
 
     probs: NDArray[np.float32]
@@ -39,6 +40,7 @@ class Attempt:
     seconds: float
     n_parameters: int | None = None
     training_confusion: list[list[int]] | None = None
+    spoiled: NDArray[np.float32] | None = None
 
 
 class AttemptFile:
@@ -58,20 +60,23 @@ class AttemptFile:
             "n_parameters": json.dumps(attempt.n_parameters),
             "training_confusion": json.dumps(attempt.training_confusion),
         }
-        probs = np.ascontiguousarray(attempt.probs, dtype=np.float32)
-        write_whole(self.path, safetensors.numpy.save({"probs": probs}, metadata=about))
+        arrays = {"probs": np.ascontiguousarray(attempt.probs, dtype=np.float32)}
+        if attempt.spoiled is not None:
+            arrays["spoiled"] = np.ascontiguousarray(attempt.spoiled, dtype=np.float32)
+        write_whole(self.path, safetensors.numpy.save(arrays, metadata=about))
         self.checkpoint.unlink(missing_ok=True)
 
     def load(self) -> Attempt | None:
         """The attempt, or None where it is to be made (again)."""
         try:
             body = self.path.read_bytes()
-            probs = safetensors.numpy.load(body)["probs"]
+            arrays = safetensors.numpy.load(body)
             about = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])["__metadata__"]
             if about["identity"] != self.identity:
                 return None
             return Attempt(
-                probs=probs,
+                probs=arrays["probs"],
+                spoiled=arrays.get("spoiled"),
                 **{
                     name: json.loads(about[name])
                     for name in ("history", "seconds", "n_parameters", "training_confusion")
@@ -87,6 +92,8 @@ class RowResult:
 
     Args:
         runs: predictions of each run, joined over its folds; empty for the toy regression.
+        clips: the same a clip, where the items of `runs` are segments of clips; empty elsewhere.
+        spoiled: by corruption, what the first run says of the damaged items, one a severity.
         attempts: [runs][folds].
         reason: why the row has no figures; "" where it has.
         note: what is to be said of this result, beside the note of its row.
@@ -97,6 +104,8 @@ class RowResult:
     attempts: tuple[tuple[Attempt, ...], ...] = ()
     reason: str = ""
     note: str = ""
+    clips: tuple[Predictions, ...] = ()
+    spoiled: Mapping[str, tuple[Predictions, ...]] = field(default_factory=dict)
 
     @property
     def accuracies(self) -> tuple[float, ...]:
@@ -113,6 +122,14 @@ class RowResult:
         """Share of the runs that got each item right. Shape: [N]."""
         right = np.array([run.labels == run.predicted for run in self.runs], dtype=np.float64)
         return np.asarray(right.mean(axis=0))
+
+    def per_clip(self) -> RowResult:
+        """The same row judged a clip: in the order of the clips, where their segments are judged otherwise."""
+        return replace(self, runs=self.clips)
+
+    def on_spoiled(self) -> RowResult:
+        """The same row judged on damaged items: each damage is a run, so that accuracies are means over them."""
+        return replace(self, runs=tuple(each for runs in self.spoiled.values() for each in runs))
 
     @property
     def seconds(self) -> float:

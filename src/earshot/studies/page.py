@@ -49,6 +49,7 @@ class StudyPage:
 
     Args:
         warnings: what must be known before any figure is read: a quick run, the book's protocol.
+        groups: what intervals are drawn over.
         steps: label, published, ours (percent or None) and which row, of the progress table.
         layers: name, number of parameters and layer list of each network, as text.
     """
@@ -61,6 +62,7 @@ class StudyPage:
     created: str
     command: str
     tables: Sequence[Table]
+    groups: str = "source recordings"
     steps: Sequence[Mapping[str, Any]] = ()
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()

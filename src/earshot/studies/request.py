@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from earshot.errors import ConfigError, complaint
 from earshot.monitor import Monitor, Silent
+from earshot.recipe import load_recipe
 from earshot.studies.spec import Study
+from earshot.training.options import TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +21,7 @@ class StudyRun:
 
     Args:
         study: its name, or the study itself.
-        data: folder of the clips; where None, a folder of ESC recordings is looked for.
+        data: folder of the clips; where None, the study's own folders are looked for.
         folder: where features, finished experiments and pages are kept; one for all protocols of a study.
         protocol: one of the study's; its first one where empty.
         quick: every row on a fraction of the clips and epochs, to see that it works.
@@ -53,11 +57,40 @@ def resized(study: Study, asked: StudyRun) -> Study:
             most = quick.toy_epochs if row.toy else quick.epochs
             training = row.training.model_copy(update={"epochs": min(row.training.epochs, most)})
             changes = {"runs": min(runs, quick.runs), "training": training}
+            if row.recipe:
+                changes["recipe_changes"] = (*row.recipe_changes, *_fewer_epochs(row.recipe, quick.epochs))
             if hasattr(row.model, "c_grid") and row.model.c_grid:  # type: ignore[union-attr]
                 changes["model"] = _smaller_grids(row.model)
         rows.append(row.model_copy(update=changes))
     n = min(study.n_variants, quick.n_variants) if asked.quick else study.n_variants
     return study.model_copy(update={"rows": tuple(rows), "n_variants": n})
+
+
+def under_protocol(study: Study, name: str) -> Study:
+    """The study with the changes that a protocol makes to every row's training.
+
+    Raises:
+        ConfigError: a change does not go with a row's training.
+    """
+    changes = study.protocols[name].training
+    if not changes:
+        return study
+    rows = []
+    for row in study.rows:
+        try:
+            training = TrainingConfig.model_validate(row.training.model_dump() | changes)
+        except ValidationError as error:
+            rule = error.errors()[0]["msg"].removeprefix("Value error, ")
+            where = f"study {study.name}, row {row.id}"
+            raise ConfigError(complaint(where, f"protocols.{name}.training", changes, rule)) from error
+        rows.append(row.model_copy(update={"training": training}))
+    return study.model_copy(update={"rows": tuple(rows)})
+
+
+def _fewer_epochs(recipe: str, epochs: int) -> tuple[str, ...]:
+    """Changes to a recipe, one a network."""
+    members = load_recipe(recipe).members.items()
+    return tuple(f"members.{name}.training.epochs={epochs}" for name, each in members if each.is_network)
 
 
 def _smaller_grids(model: Any) -> Any:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from earshot.audio.transforms import PUBLISHED_STEPS
 from earshot.data.splits import Fold
 from earshot.errors import ConfigError, EarshotError, complaint
 from earshot.evaluation.predictions import Predictions
@@ -15,12 +14,14 @@ from earshot.models.member import pick_device
 from earshot.monitor import Monitor
 from earshot.runfolder import RunFolder
 from earshot.studies.attempts import Workbench
-from earshot.studies.bank import FeatureBank
+from earshot.studies.by_recipe import RecipeRows
 from earshot.studies.combining import combined, fold_positions
-from earshot.studies.data import StudyData, find_data, gather
+from earshot.studies.data import StudyData
 from earshot.studies.loading import load_study
 from earshot.studies.outcome import Attempt, RowResult, joined
-from earshot.studies.request import StudyRun, protocol_of, resized
+from earshot.studies.prepared import prepared
+from earshot.studies.request import StudyRun, protocol_of, resized, under_protocol
+from earshot.studies.segmented import per_clip
 from earshot.studies.spec import Row, Study
 from earshot.studies.workers import Job, Workers, n_cores
 
@@ -48,49 +49,29 @@ def run_rows(asked: StudyRun, folder: RunFolder) -> StudyResult:
     """
     study = resized(load_study(asked.study) if isinstance(asked.study, str) else asked.study, asked)
     protocol = protocol_of(study, asked)
+    study = under_protocol(study, protocol)
     wanted = {row.id for row in study.matching(asked.rows)}
     if not wanted:
         rule = f"a pattern that fits one of {', '.join(row.id for row in study.rows)}"
         raise ConfigError(complaint("study", "--rows", asked.rows, rule))
-    data, bank = None, None
-    if any(row.view for row in study.rows if row.id in wanted):
-        data = gather(
-            study,
-            find_data(asked.data),
-            protocol=protocol,
-            folds=asked.folds,
-            quick=asked.quick,
-            monitor=asked.monitor,
-            store_root=asked.store_root,
-        )
-        bank = FeatureBank(
-            folder.root / "cache",
-            data,
-            views=study.views,
-            n_variants=study.n_variants,
-            steps=study.steps or PUBLISHED_STEPS,
-            seed=study.seed,
-        )
-        bank.ensure(_views(study, wanted), monitor=asked.monitor)
     device = pick_device(asked.device)
+    data, bank, spoiled = prepared(study, asked, folder.root / "cache", protocol=protocol, wanted=wanted)
     bench = Workbench(
         folder.root / "experiments",
         bank,
         protocol=study.protocols[protocol],
         seed=study.seed,
         device=device,
+        spoiled=spoiled,
     )
-    folds = data.folds if data else ()
+    by_recipe = None
+    if data is not None:
+        root = folder.root / "recipes"
+        by_recipe = RecipeRows(root, data, study.seed, device, store_root=asked.store_root)
     with Workers(bench, asked.n_workers or _n_workers(device)) as workers:
-        rows = _Rows(study, workers, folds, monitor=asked.monitor, folder=folder)
+        rows = _Rows(study, workers, data, by_recipe=by_recipe, monitor=asked.monitor, folder=folder)
         results = rows.all(wanted)
     return StudyResult(study, protocol, results, data, bench, device)
-
-
-def _views(study: Study, wanted: set[str]) -> list[str]:
-    """Views that the wanted rows or the figures need, each once."""
-    needed = [row.view for row in study.rows if row.id in wanted and row.view]
-    return list(dict.fromkeys([*needed, *([study.pictures] if study.pictures else [])]))
 
 
 def _n_workers(device: str) -> int:
@@ -105,19 +86,23 @@ class _Rows:
         self,
         study: Study,
         workers: Workers,
-        folds: Sequence[Fold],
+        data: StudyData | None,
         *,
+        by_recipe: RecipeRows | None,
         monitor: Monitor,
         folder: RunFolder,
     ) -> None:
-        self.study, self.workers, self.bench, self.folds = study, workers, workers.bench, folds
+        self.study, self.workers, self.bench = study, workers, workers.bench
+        self.folds: Sequence[Fold] = data.folds if data else ()
+        self.whole = data.whole if data else None
+        self.by_recipe = by_recipe
         self.monitor, self.folder = monitor, folder
         self.results: dict[str, RowResult] = {}
         self.n_done = self.n_jobs = 0
 
     def all(self, wanted: set[str]) -> dict[str, RowResult]:
         """Results by id, in the order of the study's rows."""
-        single = [row for row in self.study.rows if row.ensemble is None]
+        single = [row for row in self.study.rows if row.model is not None]
         jobs = [job for row in single if row.id in wanted for job in self._jobs(row)]
         self.n_jobs = len(jobs)
         self.workers.submit(jobs)
@@ -131,6 +116,8 @@ class _Rows:
                 self.n_done = n_before  # also where the row failed half-way
                 self._say(row)
         for row in self.study.rows:
+            if row.recipe:
+                self._by_recipe(row, row.id in wanted)
             if row.ensemble is not None and (row.id in wanted or self._members(row)):
                 self.results[row.id] = self._combined(row)
         return {row.id: self.results[row.id] for row in self.study.rows if row.id in self.results}
@@ -160,6 +147,25 @@ class _Rows:
             self.monitor.progress("experiments", self.n_done, self.n_jobs)
         return made
 
+    def _by_recipe(self, row: Row, is_wanted: bool) -> None:
+        """Whole clips by a recipe; what an earlier start has finished where it is not wanted now."""
+        if self.by_recipe is None:
+            return
+        try:
+            made = self.by_recipe.attempt(row, monitor=self.monitor) if is_wanted else None
+            found = made or self.by_recipe.finished(row)
+        except EarshotError as error:
+            self.folder.log(f"{row.id}: {error}")
+            self.results[row.id] = RowResult(row, reason=f"not run: {error}")
+            return
+        if found is None:
+            return
+        judged = (self.by_recipe.predictions(found),)
+        runs, clips = ((), judged) if self.whole else (judged, ())
+        self.results[row.id] = RowResult(row, runs, ((found,),), clips=clips)
+        if is_wanted:
+            self._say(row)
+
     def _found(self, row: Row) -> RowResult | None:
         """What an earlier start has finished of a row, if it is whole."""
         if row.view and self.bench.bank is None:
@@ -181,7 +187,14 @@ class _Rows:
             ]
             known = [part for part in parts if part is not None]
             predictions += [joined(known)] if known else []
-        return RowResult(row, tuple(predictions), tuple(tuple(run) for run in runs))
+        whole, spoiled = self.whole if row.view else None, self.bench.spoiled
+        return RowResult(
+            row,
+            tuple(predictions),
+            tuple(tuple(run) for run in runs),
+            clips=() if whole is None else tuple(per_clip(whole, self.folds, each) for each in predictions),
+            spoiled=spoiled.by_corruption(runs[0], predictions[0]) if spoiled and row.spoiled else {},
+        )
 
     def _folds_of(self, row: Row) -> Sequence[Fold | None]:
         return (None,) if row.toy else self.folds
@@ -212,10 +225,13 @@ class _Rows:
         result = self.results[row.id]
         if result.reason:
             text = result.reason
-        elif result.accuracy is None:
+        elif result.accuracy is None and not result.clips:
             text = f"loss {result.last('test_loss'):.4f}"
         else:
-            text = f"{100 * result.accuracy:.1f} %"
+            units = {"": result.accuracy, " a clip": result.per_clip().accuracy}
+            text = ", ".join(
+                f"{100 * share:.1f} %{unit}" for unit, share in units.items() if share is not None
+            )
         line = f"{self.n_done}/{self.n_jobs} {row.id}: {text}, {result.seconds:.1f} s"
         self.monitor.progress("experiments", self.n_done, self.n_jobs)
         self.monitor.say(line)

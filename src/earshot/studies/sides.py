@@ -17,7 +17,8 @@ from torch import Tensor
 from earshot.audio.augment import translate_in_time
 from earshot.data.splits import Fold
 from earshot.studies.bank import FeatureBank
-from earshot.studies.spec import Row
+from earshot.studies.segmented import By, Segmented
+from earshot.studies.spec import Protocol, Row
 from earshot.studies.synthetic import Toy
 from earshot.training.batches import draw_seed
 
@@ -40,25 +41,41 @@ def toy_sides(toy: Toy) -> Sides:
     return Sides(inputs[train], targets[train], toy.train, inputs[test], targets[test])
 
 
-def clip_sides(bank: FeatureBank, row: Row, fold: Fold, *, n_judged: int, seed: int) -> Sides:
+def clip_sides(
+    bank: FeatureBank, row: Row, fold: Fold, *, n_judged: int, seed: int, protocol: Protocol | None = None
+) -> Sides:
     """The view of a row, clips with their copies one after the other.
 
     Args:
         n_judged: copies of each judged clip, itself included.
+        protocol: standardises segments, and says what is set aside whole; None: not, and the group.
     """
     clips, n = bank.data.clips, bank.n_variants if row.variants else 1
     targets = torch.from_numpy(clips.targets)
     features = bank.items(row.view, fold.train, n_variants=n)
     if row.n_translated > 1:
         features = _translated(features, row, seed=seed)
+    judged = bank.items(row.view, fold.test, n_variants=n_judged)
+    whole = bank.data.whole
+    if protocol is not None and protocol.standardise and whole is not None:
+        features = _standardised(features, whole, fold.train, by=protocol.standardise)
+        judged = _standardised(judged, whole, fold.test, by=protocol.standardise)
     times = n * row.n_translated
+    by_item = protocol is not None and protocol.inner_by == "item"
+    groups = np.repeat(fold.train.astype(str) if by_item else clips.groups[fold.train], times)
     return Sides(
         features=features,
         targets=targets[fold.train].repeat_interleave(times, 0),
-        groups=np.repeat(clips.groups[fold.train], times),
-        judged=bank.items(row.view, fold.test, n_variants=n_judged),
+        groups=groups,
+        judged=judged,
         judged_targets=targets[fold.test].repeat_interleave(n_judged, 0),
     )
+
+
+def _standardised(features: Tensor, whole: Segmented, rows: NDArray[np.int64], *, by: By) -> Tensor:
+    """Samples by the statistics of their recording, or of their class on this side. Shape: [n, T] -> [n, T]."""
+    mean, deviation = (torch.from_numpy(each).float()[:, None] for each in whole.scale(rows, by=by))
+    return (features - mean) / deviation
 
 
 def _translated(features: Tensor, row: Row, *, seed: int) -> Tensor:

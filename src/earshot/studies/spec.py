@@ -54,8 +54,13 @@ class Row(_Spec):
     translate_fill_db: float = Field(-80.0, description="level of the frames that are vacated then")
     variants: bool = Field(True, description="learn from the augmented copies of the clips too")
     ensemble: Ensemble | None = None
+    recipe: str = Field("", description="a recipe on the whole clips, as `earshot train` runs it")
+    recipe_changes: tuple[str, ...] = Field((), description="`key=value`, as of --set")
+    spoiled: bool = Field(False, description="judge the damaged clips of the study's `spoil` too")
     runs: int = Field(1, ge=1, description="trainings that differ by their seed only")
     published: Published | None = None
+    published_clip: Published | None = Field(None, description="a clip, where `published` is of its segments")
+    published_spoiled: Published | None = None
     unit: Literal["percent", "loss"] = "percent"
     note: str = ""
     cell: tuple[int | str, int | str] | None = Field(
@@ -69,8 +74,8 @@ class Row(_Spec):
 
     @model_validator(mode="after")
     def _is_one_thing(self) -> Row:
-        if (self.ensemble is None) == (self.model is None):
-            raise ValueError("a row has a model or an ensemble")
+        if sum((self.ensemble is not None, self.model is not None, bool(self.recipe))) != 1:
+            raise ValueError("a row has a model, an ensemble or a recipe")
         if self.model is not None and bool(self.view) == bool(self.toy):
             raise ValueError("a row with a model has a view or a toy")
         return self
@@ -83,13 +88,50 @@ class Choice(_Spec):
     note: str = ""
 
 
-class Protocol(_Spec):
-    """How clips are split."""
+class Segments(_Spec):
+    """Recordings are cut into segments of the study's `window_s`; each is an item, and clips are their means."""
 
-    split: Literal["folds", "random"] = "folds"
+    hop_s: float = Field(gt=0, description="between the segments that are judged")
+    training_hop_s: float = Field(
+        gt=0, description="between those that are learned from; a whole part of `hop_s`"
+    )
+    even: bool = Field(False, description="repeat segments of the rarer classes to learn from all alike")
+    gate: float | None = Field(
+        None, description="a segment is silent if no sample of the standardised sound is above this"
+    )
+
+    @model_validator(mode="after")
+    def _is_a_part(self) -> Segments:
+        times = self.hop_s / self.training_hop_s
+        if round(times) < 1 or abs(times - round(times)) > 1e-6:
+            raise ValueError("hop_s must be a whole number of times training_hop_s")
+        return self
+
+
+class Spoil(_Spec):
+    """Damage done to the judged clips of the rows that are `spoiled`; see `earshot.audio.corruptions`."""
+
+    corruptions: tuple[str, ...] = Field(min_length=1)
+    severities: tuple[int, ...] = Field((3, 5), min_length=1, description="1, the mildest, to 5")
+
+
+class Protocol(_Spec):
+    """How clips are split, and what is done to each side."""
+
+    split: Literal["folds", "random", "given"] = Field(
+        "folds", description="given: the data's own test split, folds where it has none"
+    )
     folds: tuple[int, ...] = Field((), description="judge these official folds only; none: all of them")
     test_share: float = Field(0.2, gt=0, lt=1, description="of each class, for a random split by file")
     augmented_test: bool = Field(False, description="judge on every copy of a clip, not on the clip alone")
+    standardise: Literal["", "recording", "class"] = Field(
+        "", description="segments by the statistics of their recording, or of their class on their side"
+    )
+    gate_judged: bool = Field(True, description="silent segments are not judged either")
+    inner_by: Literal["group", "item"] = Field(
+        "group", description="what is set aside whole to stop by and to choose weights by"
+    )
+    training: dict[str, bool | int | float | str] = Field({}, description="changes to every row's training")
     about: str
 
 
@@ -121,6 +163,9 @@ class Claim(_Spec):
     left: str
     right: str = ""
     value: float = 0.0
+    per: Literal["item", "clip", "spoiled"] = Field(
+        "item", description="what is counted: clips where they are cut up, clean or damaged ones"
+    )
 
 
 class Step(_Spec):
@@ -149,6 +194,18 @@ class Study(_Spec):
     seed: int = 0
     rate_hz: int = Field(44_100, ge=1_000)
     window_s: float = Field(5.0, gt=0)
+    folders: tuple[str, ...] = Field(
+        ("ESC-50", "ESC-50-master", "esc50", "ESC-10", "esc10"),
+        min_length=1,
+        description="where its data are looked for",
+    )
+    get: str = Field(
+        "Give the folder of ESC-50 or ESC-10 with --data, or its parent in EARSHOT_DATA.",
+        description="how to come by them",
+    )
+    groups: str = Field("source recordings", description="what folds keep whole and intervals are drawn over")
+    segments: Segments | None = None
+    spoil: Spoil | None = None
     classes: tuple[Choice, ...] = Field(min_length=1, description="best first")
     n_variants: int = Field(1, ge=1, description="the clip itself and its augmented copies")
     steps: tuple[StepConfig, ...] = ()
@@ -159,6 +216,9 @@ class Study(_Spec):
     quick: Quick = Quick()
     claims: tuple[Claim, ...] = ()
     ladder: tuple[Step, ...] = ()
+    baseline: str = Field(
+        "", description="row that all others are compared with, in a table of everything tried"
+    )
     mistakes: tuple[Mistake, ...] = ()
     pictures: str = Field("", description="view whose pictures are shown a class a row")
     members_published: tuple[float, ...] = ()
@@ -168,7 +228,13 @@ class Study(_Spec):
         sections = {section.id for section in self.sections}
         if len(ids := [row.id for row in self.rows]) != len(set(ids)):
             raise ValueError(f"row ids must differ: {sorted(i for i in ids if ids.count(i) > 1)}")
+        if self.segments is not None and self.n_variants > 1:
+            raise ValueError("segments have no augmented copies: n_variants = 1")
+        if self.baseline and self.baseline not in ids:
+            raise ValueError(f"baseline {self.baseline!r} is not a row")
         for row in self.rows:
+            if row.spoiled and self.spoil is None:
+                raise ValueError(f"row {row.id}: nothing says how clips are spoiled")
             if row.section not in sections or (row.view and row.view not in self.views):
                 raise ValueError(f"row {row.id}: no section {row.section!r} or no view {row.view!r}")
         return self

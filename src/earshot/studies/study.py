@@ -11,12 +11,14 @@ from earshot.data.fields import printable
 from earshot.deploy.bundle import environment
 from earshot.runfolder import RunFolder
 from earshot.studies.data import facts
+from earshot.studies.everything import everything_tried
 from earshot.studies.illustrate import drawings, layers_of, matrices
 from earshot.studies.loading import load_study
 from earshot.studies.page import StudyPage, markdown, render
 from earshot.studies.request import StudyRun
 from earshot.studies.runner import StudyResult, run_rows
-from earshot.studies.tables import as_text, ladder, study_tables
+from earshot.studies.spoil_table import hurts_most, spoil_table
+from earshot.studies.tables import Table, as_text, ladder, study_tables
 from earshot.studies.verdicts import verdicts
 
 
@@ -79,10 +81,11 @@ def page_of(result: StudyResult, asked: StudyRun) -> StudyPage:
         title=study.title,
         source=study.source,
         about=study.about,
+        groups=study.groups,
         protocol=result.protocol,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=asked.command or f"earshot study {study.name}",
-        tables=study_tables(study, result.results, seed=study.seed),
+        tables=_tables(result),
         steps=steps,
         warnings=_warnings(result, asked),
         notes=_notes(result),
@@ -93,6 +96,14 @@ def page_of(result: StudyResult, asked: StudyRun) -> StudyPage:
         layers=layers_of(result),
         environment=list((environment() | {"device": result.device}).items()),
     )
+
+
+def _tables(result: StudyResult) -> list[Table]:
+    """The sections, what is left on spoiled clips, and everything together."""
+    study, results = result.study, result.results
+    last = (spoil_table(study, results), everything_tried(study, results))
+    tables = study_tables(study, results, seed=study.seed)
+    return [*tables, *(table for table in last if table is not None)]
 
 
 def _warnings(result: StudyResult, asked: StudyRun) -> list[str]:
@@ -118,10 +129,20 @@ def _notes(result: StudyResult) -> Sequence[str]:
     notes = [result.study.protocols[result.protocol].about]
     if result.data is None:
         return notes
-    sizes = ", ".join(f"{n} {name}" for name, n in facts(result.data).items())
+    sizes = ", ".join(f"{n} {name}" for name, n in facts(result.data, groups=result.study.groups).items())
     judged = ", ".join(fold.name for fold in result.data.folds)
     copies = result.study.n_variants
-    notes.append(f"Data: {sizes}. Judged: {judged}.")
+    folder = printable(result.data.source)
+    notes.append(f"Data: folder {folder}, {sizes}. Judged: {judged}.")
     if copies > 1:
-        notes.append(f"Each clip stands with {copies - 1} augmented copies; only their features are kept.")
+        who = (
+            "Each clip stands"
+            if all(row.variants for row in result.study.rows)
+            else "In some rows each clip stands"
+        )
+        notes.append(f"{who} with {copies - 1} augmented copies; only their features are kept.")
+    if result.bench.spoiled is not None:
+        notes += result.bench.spoiled.notes
+    if hurts := hurts_most(result.study, result.results):
+        notes.append(hurts)
     return [*notes, *(printable(note) for note in result.data.notes)]

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from earshot.evaluation.predictions import Predictions
+
 Floats = NDArray[np.float32]
 
 _MEANS = ((-1.0, -1.0), (1.0, 1.0))
@@ -65,6 +67,19 @@ def best_possible_accuracy(toy: Toy) -> float:
         for mean, variance in zip(_MEANS, _VARIANCES, strict=True)
     ]
     return float(((likely[1] > likely[0]) == (toy.targets[toy.test, 0] > 0.5)).mean())
+
+
+def toy_predictions(toy: Toy, probs: Floats) -> Predictions:
+    """Two classes from the one probability of the toy. Shape: [n, 1] -> [n, 2]."""
+    second = probs[:, 0]
+    truth = toy.targets[toy.test, 0]
+    return Predictions(
+        np.stack([1 - second, second], axis=1),
+        ("first cloud", "second cloud"),
+        clip_ids=tuple(str(i) for i in toy.test),
+        targets=np.stack([1 - truth, truth], axis=1),
+        split="test",
+    )
 
 
 def _column(values: NDArray[np.float64]) -> Floats:

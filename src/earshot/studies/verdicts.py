@@ -47,6 +47,7 @@ def verdicts(
 def _verdict(claim: Claim, study: Study, results: Mapping[str, RowResult], seed: int) -> Verdict:
     def judged(patterns: str) -> list[RowResult]:
         there = [results[row.id] for row in study.matching(patterns) if row.id in results]
+        there = [_counted(result, claim) for result in there]
         return [result for result in there if result.accuracy is not None]
 
     left = judged(claim.left)
@@ -55,6 +56,13 @@ def _verdict(claim: Claim, study: Study, results: Mapping[str, RowResult], seed:
         return Verdict(claim, OPEN, "not all of its rows were run")
     answer, numbers = _KINDS[claim.kind](claim, left, right, seed)
     return Verdict(claim, answer, numbers)
+
+
+def _counted(result: RowResult, claim: Claim) -> RowResult:
+    """The row judged by what the claim is about."""
+    if claim.per == "clip":
+        return result.per_clip()
+    return result.on_spoiled() if claim.per == "spoiled" else result
 
 
 def _higher(
@@ -103,7 +111,13 @@ def _chance(
 def _above(claim: Claim, left: Sequence[RowResult], right: Sequence[RowResult], seed: int) -> tuple[str, str]:
     """Whether the mean of the rows is above a figure."""
     ours = 100 * float(np.mean([r.accuracy for r in left]))
-    low, high = (100 * end for end in left[0].interval(seed=seed) or (0.0, 1.0))
+    if claim.per == "spoiled":
+        right_share = np.mean([r.correct for r in left], axis=0)
+        rng = np.random.default_rng(seed)
+        ends = group_bootstrap(right_share, left[0].runs[0].groups, n_resamples=N_BOOTSTRAP, rng=rng)
+    else:
+        ends = left[0].interval(seed=seed) or (0.0, 1.0)
+    low, high = (100 * end for end in ends)
     numbers = f"{ours:.1f} ({low:.1f} to {high:.1f}) against {claim.value:g}"
     if low > claim.value:
         return CONFIRMED, numbers

@@ -1,0 +1,124 @@
+"""Rows that are recipes: the study's whole clips through the code of `earshot train`, on the study's own folds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import earshot
+from earshot.data.clips import Clips
+from earshot.evaluation.predictions import Predictions
+from earshot.experiment import Experiment, RunResult, run
+from earshot.monitor import Monitor
+from earshot.recipe import Recipe, load_recipe, resolved
+from earshot.results import predictions_of
+from earshot.studies.data import TEST_SPLIT, StudyData
+from earshot.studies.outcome import Attempt, AttemptFile
+from earshot.studies.spec import Row
+
+
+@dataclass(frozen=True)
+class RecipeRows:
+    """Where runs of recipes are made and kept: a run folder each, below `folder`.
+
+    Args:
+        seed: of the study; it is the recipe's too.
+    """
+
+    folder: Path
+    data: StudyData
+    seed: int
+    device: str
+    store_root: Path | None = None
+
+    def finished(self, row: Row) -> Attempt | None:
+        """What an earlier start has finished of a row, or None."""
+        return self._file(row).load()
+
+    def attempt(self, row: Row, *, monitor: Monitor) -> Attempt:
+        """Read back, or run as `earshot train` would; a run that was stopped goes on where it was.
+
+        Raises:
+            EarshotError: the recipe cannot be run on these clips.
+        """
+        file = self._file(row)
+        found = file.load()
+        if found is not None:
+            return found
+        started = time.perf_counter()
+        asked = Experiment(
+            clips=self._clips(),
+            recipe=self._recipe(row),
+            folder=self.folder / f"{row.id}-{file.identity[:16]}",
+            device=self.device,
+            title=row.label,
+            store_root=self.store_root,
+            monitor=monitor,
+        )
+        result = run(asked)
+        seconds = sum(float(member["seconds"]) for member in result.metrics["members"].values())
+        attempt = Attempt(self._judged(result), [], max(seconds, time.perf_counter() - started))
+        file.save(attempt)
+        return attempt
+
+    def predictions(self, attempt: Attempt) -> Predictions:
+        """Of the judged clips."""
+        split = "test" if self._has_own_test else "oof"
+        return predictions_of(attempt.probs, self.data.recordings, self._rows, split=split)
+
+    @property
+    def _rows(self) -> NDArray[np.int64]:
+        """The judged clips in the order of the other rows, so that two rows can be compared clip by clip."""
+        rows = np.concatenate([fold.test for fold in self.data.rounds])
+        return rows if self.data.whole is None else np.sort(rows)
+
+    @property
+    def _has_own_test(self) -> bool:
+        return [fold.name for fold in self.data.rounds] == [TEST_SPLIT]
+
+    def _judged(self, result: RunResult) -> NDArray[np.float32]:
+        """Probabilities [n, K] of the judged clips: out of fold, or by the whole model on the data's test split."""
+        if self._has_own_test:
+            view = self.data.view if self.data.whole is None else self.data.whole.view.view
+            return np.stack(list(result.bundle.score(view.get(int(row)) for row in self._rows)))
+        place = {name: i for i, name in enumerate(result.out_of_fold.clip_ids)}
+        ids = self.data.recordings.ids
+        return result.out_of_fold.probs[[place[ids[row]] for row in self._rows]]
+
+    def _recipe(self, row: Row) -> Recipe:
+        recipe = resolved(load_recipe(row.recipe, row.recipe_changes))
+        return recipe.model_copy(update={"seed": self.seed})
+
+    def _clips(self) -> Clips:
+        """The clips with the study's folds as theirs; those that no fold judges are one more."""
+        clips = self.data.recordings
+        if self._has_own_test:
+            return clips
+        number = np.full(len(clips), len(self.data.rounds) + 1)
+        for i, fold in enumerate(self.data.rounds):
+            number[fold.test] = i + 1
+        return clips.assign(fold=[str(each) for each in number])
+
+    def _file(self, row: Row) -> AttemptFile:
+        clips = self._clips()
+        contents = dict(zip(self.data.clips.table["path"], self.data.contents, strict=True))
+        parts = {
+            "earshot": earshot.__version__,
+            "torch": torch.__version__,
+            "recipe": self._recipe(row).model_dump(mode="json"),
+            "clips": [
+                [contents[path], *(str(value) for value in rest)]
+                for path, *rest in clips.table[
+                    ["path", "label", "group", "fold", "split", "start_s", "end_s"]
+                ].itertuples(index=False)
+            ],
+        }
+        identity = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return AttemptFile(self.folder, identity)

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from earshot.runfolder import RunFolder
+from earshot.studies import by_recipe
+from earshot.studies.loading import read_study
+from earshot.studies.runner import run_rows
+
+from .. import corpus
+from .conftest import cut_study, plain_study
+
+FAST = tuple(change for change in corpus.FAST if not change.startswith(("n_fft", "hop", "n_mels", "n_folds")))
+
+
+@pytest.fixture
+def run(ask):
+    """`run(**changes)`: runs a study of one recipe and one neighbour in this process."""
+    recipe = {
+        "id": "fast",
+        "label": "fast recipe",
+        "section": "all",
+        "recipe": "fast",
+        "recipe_changes": [*FAST],
+    }
+    rows = [plain_study()["rows"][0], recipe]
+    study = read_study(plain_study(rows=rows, n_variants=1, claims=[], ladder=[], pictures=""))
+
+    def do(**changes):
+        asked = ask(**({"n_workers": 1, "study": study} | changes))
+        return run_rows(asked, RunFolder(asked.folder))
+
+    return do
+
+
+def test_a_recipe_judges_every_clip_out_of_fold_on_the_study_s_folds(run):
+    result = run()
+    row, other = result.results["fast"], result.results["knn-1"]
+    assert row.reason == ""
+    assert row.runs[0].clip_ids == other.runs[0].clip_ids
+    assert row.runs[0].split == "oof"
+    np.testing.assert_array_equal(row.runs[0].labels, other.runs[0].labels)
+    assert row.accuracy > 0.9  # tones, hisses and ticks are easy for it
+    assert row.seconds > 0
+
+
+def test_where_clips_are_cut_up_a_recipe_judges_them_whole_in_the_same_order(ask, recordings):
+    recipe = {"id": "fast", "label": "fast", "section": "all", "recipe": "fast", "recipe_changes": [*FAST]}
+    study = read_study(cut_study(rows=[*cut_study()["rows"], recipe]))
+    asked = ask(study=study, data=recordings, n_workers=1)
+    results = run_rows(asked, RunFolder(asked.folder)).results
+    assert results["fast"].runs == ()
+    assert results["fast"].clips[0].clip_ids == results["net"].clips[0].clip_ids
+    assert results["fast"].per_clip().accuracy > 0.9
+
+
+def test_a_finished_recipe_is_read_back(run, monkeypatch):
+    first = run().results["fast"]
+    monkeypatch.setattr(by_recipe, "run", lambda *_: pytest.fail("trained again"))
+    assert run().results["fast"].accuracies == first.accuracies
+    assert run(rows="knn-1").results["fast"].accuracies == first.accuracies
+
+
+def test_a_recipe_that_cannot_run_says_why_and_the_rest_goes_on(run):
+    rows = [plain_study()["rows"][0], {"id": "x", "label": "x", "section": "all", "recipe": "nothing"}]
+    study = read_study(plain_study(rows=rows, n_variants=1, claims=[], ladder=[], pictures=""))
+    result = run(study=study)
+    assert "recipe" in result.results["x"].reason
+    assert result.results["knn-1"].accuracy is not None
