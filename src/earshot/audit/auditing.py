@@ -15,12 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from earshot.audio.measure import Measurements
-from earshot.audit.copies import Copies, find_copies, merged_groups
 from earshot.audit.findings import SEVERITIES, Finding, table_findings
 from earshot.audit.listening import Listened, Source, listen
 from earshot.audit.modelling import Verdicts, model_findings, try_models
 from earshot.audit.settings import AuditConfig
 from earshot.data.clips import Clips
+from earshot.data.copies import Copies, find_copies, merged_groups
 from earshot.hearing import Heard, hear
 from earshot.monitor import Monitor, Silent
 from earshot.recipe import AudioConfig

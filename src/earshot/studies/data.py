@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from earshot.audio import windows
 from earshot.data.clips import Clips
+from earshot.data.copies import copies_in_one_group
 from earshot.data.readers import read_clips
 from earshot.data.splits import Fold, hold_out, k_folds
 from earshot.errors import ConfigError, DataError, complaint
@@ -103,7 +104,14 @@ def gather(
     heard = hear(clips, audio, monitor=monitor, store_root=store_root)
     if heard.n_failed:
         notes.append(f"{heard.n_failed} of {len(clips)} clips could not be read and were left out")
-    rounds, split_notes = split(heard.clips, study.protocols[protocol], seed=study.seed, only=folds)
+    heard_clips = heard.clips
+    if study.protocols[protocol].copies_grouped:
+        heard_clips, copies = copies_in_one_group(heard_clips, heard.view, rate_hz=study.rate_hz)
+        n_copies = sum(len(each) for each in copies.near)
+        notes.append(
+            f"{n_copies} recordings overlap another, in {len(copies.near)} sets; each set is one group"
+        )
+    rounds, split_notes = split(heard_clips, study.protocols[protocol], seed=study.seed, only=folds)
     if quick:
         rounds = rounds[: study.quick.n_folds]
     length = round(study.window_s * study.rate_hz)
@@ -111,7 +119,7 @@ def gather(
     if short:
         notes.append(f"{short} clips are shorter than {study.window_s:g} s and are repeated to fill it")
     data = StudyData(
-        clips=heard.clips,
+        clips=heard_clips,
         view=heard.view,
         contents=tuple(heard.contents),
         folds=tuple(rounds),

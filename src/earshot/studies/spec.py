@@ -131,6 +131,9 @@ class Protocol(_Spec):
     inner_by: Literal["group", "item"] = Field(
         "group", description="what is set aside whole to stop by and to choose weights by"
     )
+    copies_grouped: bool = Field(
+        False, description="recordings that hold the same audio are one group, as the audit finds them"
+    )
     training: dict[str, bool | int | float | str] = Field({}, description="changes to every row's training")
     about: str
 

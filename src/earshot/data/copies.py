@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earshot.audio.fingerprint import MatchConfig, NearPair, Words, near_pairs
+from earshot.audio.fingerprint import MatchConfig, NearPair, Words, fingerprint, near_pairs
+from earshot.audio.measure import spectra
+from earshot.audio.threads import over_rows
+from earshot.audio.windows import Clipbank
+from earshot.data.clips import Clips
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,26 @@ def find_copies(
     exact = [members for members in by_digest.values() if len(members) > 1]
     links = [(members[0], each) for members in exact for each in members[1:]]
     return Copies(exact, connected(links + [(p.first, p.second) for p in pairs]), pairs)
+
+
+def copies_in_one_group(clips: Clips, view: Clipbank, *, rate_hz: int) -> tuple[Clips, Copies]:
+    """The clips with groups in which copies of one sound, and pieces that overlap, are together; and the copies.
+
+    Args:
+        view: the audio of the clips at `rate_hz`, in their order.
+    """
+    prints: list[Words] = [np.empty(0, np.uint32)] * len(clips)
+    digests = [""] * len(clips)
+
+    def listen(i: int) -> None:
+        samples = view.get(i)
+        digests[i] = hashlib.blake2b(samples.tobytes(), digest_size=16).hexdigest()
+        prints[i] = fingerprint(spectra(samples, rate_hz).bands)
+
+    over_rows(listen, len(clips))
+    silent = np.array([not words.any() for words in prints])
+    copies = find_copies(digests, prints, silent=silent, config=MatchConfig())
+    return clips.assign(group=merged_groups([str(each) for each in clips.groups], copies.near)), copies
 
 
 def connected(links: Iterable[tuple[int, int]]) -> list[list[int]]:
