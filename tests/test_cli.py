@@ -99,7 +99,7 @@ BAD_DATA: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
     ),
     "unknown recipe": (
         _no_such_recipe,
-        ["recipe is 'resnet'", "cnn, default, fast, or a TOML file", "--help"],
+        ["recipe is 'resnet'", "cnn, default, fast, robust, voice, or a TOML file", "--help"],
     ),
     "unknown key": (_no_such_key, ["key is 'epoch'", "expected a key of the recipe", "experiment.toml"]),
     "bad value": (
@@ -327,7 +327,9 @@ def test_hostile_class_names_stay_text(tmp_path: Path, capsys: pytest.CaptureFix
     assert not _formulas(tmp_path / "rows.csv")
     assert command("evaluate", run / "model", data, "-o", tmp_path / "scores") == 0
     assert not _formulas(tmp_path / "scores" / "predictions.csv")
-    assert "<script" not in (tmp_path / "scores" / "report.html").read_text()
+    page = (tmp_path / "scores" / "report.html").read_text()
+    assert "<script>alert" not in page
+    assert page.count("<script") == 2
 
 
 def _formulas(path: Path) -> list[str]:

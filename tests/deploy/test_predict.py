@@ -13,7 +13,7 @@ import soxr
 from earshot import AudioClassifier, Bundle, read_clips
 from earshot.audio.store import Outcome, Segment
 from earshot.audio.windows import to_int16, window_starts
-from earshot.deploy import predict
+from earshot.deploy import decoded
 from earshot.deploy.choices import Chooser
 from earshot.deploy.predict import RowWriter, judge_files, predict_paths, prediction_rows, score_files
 from earshot.errors import EarshotError
@@ -220,10 +220,13 @@ def test_memory_holds_a_batch_however_many_files_there_are(
             yield Outcome(segment, "ok", n_samples=len(samples)), samples
 
     class Many:
+        def __len__(self) -> int:
+            return n_files
+
         def segments(self) -> Iterator[tuple[str, float, None]]:
             return ((f"{i}.wav", 0.0, None) for i in range(n_files))
 
-    monkeypatch.setattr(predict, "decode_stream", endless)
+    monkeypatch.setattr(decoded, "decode_stream", endless)
     monkeypatch.setattr(
         scoring, "predict_windows", lambda cut, members: np.full((2, len(cut), 3), 1 / 3, "f4")
     )

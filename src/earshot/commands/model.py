@@ -39,7 +39,7 @@ def train(
     Args:
         data: A folder per class, a CSV file, train/ and test/ folders, or a fetched corpus such as ESC-50.
         output: Run folder; default runs/NAME-RECIPE.
-        recipe: Name of a recipe (default, cnn, fast), or a TOML file; default without it.
+        recipe: Name of a recipe (default, cnn, fast, robust, voice), or a TOML file; default without it.
         change: Change a value of the recipe, for instance --set epochs=30; may be repeated.
         device: Where networks train; auto takes the fastest there is.
         ignore_folds: Deal new folds by group even where the data bring folds.
