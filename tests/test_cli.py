@@ -296,7 +296,7 @@ def test_ctrl_c_ends_at_once_in_one_line_and_the_run_goes_on_later(sounds: Path,
         process.kill()
         process.wait()
     assert process.returncode == 130
-    assert said == "earshot: interrupted; the same command goes on where it stopped\n"
+    assert said == "earshot: interrupted; train, audit, augment, fetch and study go on where they stopped\n"
     assert checkpoint.stat().st_size > 0
     assert [p.name for p in folder.rglob("*.part")] == []
 

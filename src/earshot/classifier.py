@@ -250,6 +250,9 @@ def _training_audio(
         raise DataError(
             complaint("fit", "shape of y", np.shape(y), rule, "Several labels a clip come in Clips.")
         )
+    if isinstance(X, Clips) and len(X) == len(np.asarray(y)):
+        kept = (X.table["split"] != "test").to_numpy()
+        X, y = X.subset(kept), np.asarray(y)[kept]
     classes, labels = np.unique(np.asarray(y), return_inverse=True)
     targets = np.eye(len(classes), dtype=np.float32)[labels]
     arrays = _as_arrays(X)

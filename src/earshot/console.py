@@ -73,7 +73,9 @@ def exits() -> Iterator[None]:
     except EarshotError as error:
         _fail(str(error), EXIT_USER)
     except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on where it stopped", EXIT_INTERRUPTED)
+        _fail(
+            "interrupted; train, audit, augment, fetch and study go on where they stopped", EXIT_INTERRUPTED
+        )
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(EXIT_USER) from None

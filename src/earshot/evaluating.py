@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from earshot.audio.corruptions import corruptions_of
 from earshot.data.clips import Clips
 from earshot.deploy.bundle import Bundle
-from earshot.deploy.evaluate import Baseline, Evaluation, evaluate_bundle, write_evaluation
+from earshot.deploy.evaluate import Baseline, Evaluation, beside, evaluate_bundle, write_evaluation
 from earshot.deploy.predict import judge_files
 from earshot.deploy.robustness import answers_to_damaged, taught_to
 from earshot.errors import DataError, EarshotError, complaint
@@ -69,7 +69,7 @@ def evaluate(
         other = _baseline(baseline, clips, corruptions=corruptions, device=device, monitor=monitor)
     if is_run(model):
         evaluation = _evaluate_run(model, clips, corruptions=corruptions, device=device, monitor=monitor)
-        evaluation = replace(evaluation, baseline=other)
+        evaluation = beside(evaluation, other)
         if folder is not None:
             write_evaluation(folder, evaluation, title=_title(model), command=command)
         return evaluation.to_dict()
@@ -101,7 +101,17 @@ def _baseline(path: Path, clips: Clips, *, corruptions: str, device: str, monito
     if "corruptions" not in found:
         fix = "Evaluate it with --corruptions."
         raise DataError(complaint("--baseline", "path", str(path), "scores of damaged clips", fix))
-    return Baseline(name=path.resolve().name, scores=CorruptionScores.from_dict(found["corruptions"]))
+    if n_heard := int(found.get("n_heard_in_training", 0)):
+        fix = "Give the folder of its run, which is scored out of fold, or clips that it has not heard."
+        raise DataError(complaint("--baseline", "clips heard in its training", n_heard, "0", fix))
+    scores = CorruptionScores.from_dict(found["corruptions"])
+    sure, _ = corruptions_of(corruptions, has_pool=False)
+    if missing := [name for name in sure if name not in scores.accuracy]:
+        fix = "Evaluate both with the same corruptions."
+        raise DataError(
+            complaint("--baseline", "corruption", missing[0], "one that it was evaluated with", fix)
+        )
+    return Baseline(name=path.resolve().name, scores=scores)
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:

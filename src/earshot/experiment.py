@@ -126,6 +126,12 @@ class _Run:
         self.length, self.hop = window_samples(self.recipe.audio, heard.view.n_samples)
         self.novelty: dict[str, float] = {}
         self.notes = list(self.clips.notes)
+        self.test = _unheard_test(self.clips)
+        if n_heard := int((self.clips.table["split"] == "test").sum()) - len(self.test):
+            self.notes.append(
+                f"{n_heard} clips of the test split are copies of clips that are learned from, or of their group: "
+                "they are not scored"
+            )
         if heard.n_failed:
             self.notes.append(
                 f"{heard.n_failed} of {len(heard.asked)} clips could not be read and were left out"
@@ -309,7 +315,7 @@ class _Run:
 
     def _test(self, bundle: Bundle) -> Predictions | None:
         """The whole model on the data's own test split, which no fold has touched."""
-        rows = np.flatnonzero(self.clips.table["split"] == "test")
+        rows = self.test
         if not len(rows):
             return None
         probs = np.stack(list(bundle.score(self.heard.view.get(int(row)) for row in rows)))
@@ -339,6 +345,13 @@ class _Run:
             notes=self.notes,
             embedding=self.experiment.embedding,
         )
+
+
+def _unheard_test(clips: Clips) -> NDArray[np.int64]:
+    """Rows of the data's own test split without those of groups that are learned from."""
+    learned = set(clips.groups[trainable(clips)])
+    marked = np.flatnonzero(clips.table["split"] == "test")
+    return np.array([row for row in marked if clips.groups[row] not in learned], dtype=np.int64)
 
 
 def _valid_clips_train(clips: Clips) -> Clips:

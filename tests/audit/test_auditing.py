@@ -14,7 +14,7 @@ from earshot.audit.findings import table_findings
 from earshot.audit.output import summary_text, write_fix_list, write_tables
 from earshot.audit.page import render_audit
 from earshot.audit.settings import AuditConfig
-from earshot.commands.audit import must_be_writable
+from earshot.commands.app import must_be_writable
 from earshot.data.clips import Clips
 from earshot.data.readers import read_clips
 from earshot.errors import ConfigError

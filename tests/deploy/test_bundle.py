@@ -422,3 +422,19 @@ def test_other_windows_than_those_of_training_fail_the_golden_sounds(tmp_path, c
     with_windows(clip_score=CLIP_SCORES["mean_logit"], gate_db=45.0).save(tmp_path / "model")
     rewritten(tmp_path / "model", lambda config: config.update(change))
     assert "golden probability error" in refusal(tmp_path / "model")
+
+
+def test_a_folder_that_holds_other_things_is_refused_and_left_alone(bundle, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(BundleError, match=r"README\.md.*an empty folder"):
+        bundle.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+
+
+def test_saving_again_leaves_nothing_of_the_earlier_model(bundle, tmp_path):
+    bundle.save(tmp_path)
+    for name in ("cnn-9.safetensors", ".config.json.abc.part"):
+        (tmp_path / name).write_bytes(b"old")
+    bundle.save(tmp_path)
+    assert "cnn-9.safetensors" not in {path.name for path in tmp_path.rglob("*")}
+    Bundle.load(tmp_path)

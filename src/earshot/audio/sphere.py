@@ -82,7 +82,8 @@ def _judged(fields: Mapping[str, str], n_header: int, n_there: int, *, magic: by
         raise ContainerError("unreadable", "sample_byte_format", value, f"the order of {n_bytes} bytes")
     if _CODINGS[said] != "pcm" and n_bytes != 1:
         raise ContainerError("unreadable", "sample_n_bytes", n_bytes, f"1 with {said}")
-    channels, rate_hz = (_number(fields, name, most=_MOST) for name in ("channel_count", "sample_rate"))
+    # libsndfile counts both in 32 bits: a larger number would come out as a small one.
+    channels, rate_hz = (_number(fields, name, most=2**31 - 1) for name in ("channel_count", "sample_rate"))
     n_claimed = _number(fields, "sample_count", most=_MOST) * channels * n_bytes
     if n_claimed == 0 or n_there == 0:
         raise ContainerError("empty", "samples", "0 bytes", "at least one sample")

@@ -144,7 +144,10 @@ def whole_groups(groups: Sequence[str] | NDArray[Any], n_clips: int, *, seed: in
         return np.ones(len(group_of), dtype=bool)
     order = np.random.default_rng(seed).permutation(len(names))
     drawn = np.zeros(len(names), dtype=bool)
-    drawn[order[np.cumsum(sizes[order]) <= n_clips]] = True
+    left = n_clips
+    for i in order:
+        if sizes[i] <= left:
+            drawn[i], left = True, left - sizes[i]
     return np.asarray(drawn[group_of], dtype=bool)
 
 

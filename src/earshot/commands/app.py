@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from cyclopts import App, Parameter
 
 import earshot
-from earshot.errors import EarshotError, complaint
+from earshot.errors import ConfigError, EarshotError, complaint
 
 if TYPE_CHECKING:
     from earshot.data.clips import Clips
@@ -72,3 +73,18 @@ class Columns:
 def reproduction() -> str:
     """The command that was given, as one line for a shell."""
     return shlex.join(["earshot", *sys.argv[1:]])
+
+
+def must_be_writable(folder: Path, *, option: str) -> None:
+    """Says so before hours of work where a folder cannot be made or written to.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        rule = "a folder that can be made and written to"
+        raise ConfigError(complaint(option, "folder", str(folder), rule, f"{error.strerror}.")) from error

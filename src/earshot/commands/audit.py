@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from earshot.commands.app import Columns, app, reproduction
+from earshot.commands.app import Columns, app, must_be_writable, reproduction
 from earshot.console import ConsoleMonitor
 from earshot.errors import ConfigError, complaint
 
@@ -75,19 +74,3 @@ def audit(
             n_rows = write_fix_list(found, fix_list)
             monitor.say(f"fix list: {fix_list}, {n_rows} rows")
         monitor.say(f"page: {folder / 'audit.html'}\ntable: {folder / 'audit.csv'}")
-
-
-def must_be_writable(folder: Path, *, option: str) -> None:
-    """Says so before hours of work where a folder cannot be made or written to.
-
-    Raises:
-        ConfigError: it cannot.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        where = f"audit: {option}"
-        rule = "a folder that can be made and written to"
-        raise ConfigError(complaint(where, "folder", str(folder), rule, f"{error.strerror}.")) from error

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from earshot.commands.app import app, reproduction
+from earshot.commands.app import app, must_be_writable, reproduction
 from earshot.console import ConsoleMonitor
 
 
@@ -29,6 +29,8 @@ def compare(
     from earshot.comparing import compare_runs, comparison_values, write_comparison
     from earshot.report.comparison_text import comparison_text
 
+    if output:
+        must_be_writable(output, option="--output")
     with ConsoleMonitor(quiet=quiet) as monitor:
         compared = compare_runs(runs, latency=not no_latency, monitor=monitor)
         print(comparison_text(comparison_values(compared)))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from earshot.commands.app import Device, app, reproduction
+from earshot.commands.app import Device, app, must_be_writable, reproduction
 from earshot.console import ConsoleMonitor
 
 
@@ -43,6 +43,7 @@ def explain(
     from earshot.explain.writing import write_explanation
 
     folder = output or Path("runs") / f"explain-{file.stem}"
+    must_be_writable(folder, option="--output")
     bundle = Bundle.load(model, device=device)
     with ConsoleMonitor(quiet=quiet) as monitor:
         found = explain_file(bundle, file, class_name=class_name, at_s=at, monitor=monitor)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from earshot.commands.app import Columns, Device, app, reproduction
+from earshot.commands.app import Columns, Device, app, must_be_writable, reproduction
 from earshot.console import ConsoleMonitor
 from earshot.errors import EarshotError, complaint
 
@@ -59,8 +59,8 @@ def train(
     from earshot.recipe import load_recipe
     from earshot.report.media import Embedding
 
-    if not report_mb >= 1:
-        raise EarshotError(complaint("--report-mb", "size", report_mb, "a number of megabytes >= 1"))
+    if not 1 <= report_mb <= 10_000:
+        raise EarshotError(complaint("--report-mb", "size", report_mb, "megabytes, from 1 to 10,000"))
     changes = [*change, *(["ignore_folds=true"] if ignore_folds else [])]
     loaded = load_recipe(recipe, changes)
     name = data.resolve().name.removesuffix(".csv")
@@ -201,6 +201,8 @@ def evaluate(
     from earshot.results import accuracy_line
 
     clips = (columns or Columns()).read(data)
+    if output:
+        must_be_writable(output, option="--output")
     with ConsoleMonitor(quiet=quiet) as monitor:
         metrics = score(
             model,

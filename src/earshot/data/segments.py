@@ -59,7 +59,7 @@ def segments(
         raise DataError(complaint("segments", "clips", len(clips), f"as many as the view has ({len(view)})"))
     length = _samples("window_s", window_s, rate_hz)
     hop = length if hop_s is None else _samples("hop_s", hop_s, rate_hz)
-    owners, starts = [], []
+    owners, starts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for i in range(len(clips)):
         clip = view.get(i)
         kept = heard_windows(clip, length=length, hop=hop, gate=gate).starts

@@ -29,7 +29,10 @@ def speaker_table(folder: str) -> str:
     """
     for path in sorted(Path(folder).iterdir()):
         if path.suffix.lower() in _TABLE_EXTENSIONS and path.is_file() and is_speaker_table(_columns(path)):
-            df = tables.read_csv(str(path))
+            try:
+                df = tables.read_csv(str(path))
+            except DataError:
+                continue  # a broken table that merely lies there decides nothing
             ids = {fields.text_of(cell).strip() for cell in df[_column(df, SPEAKER_NAMES)]}
             sounds = [_parts(sound, folder) for sound in scan.walk(folder).paths]
             n_known = sum(bool(_speaker_of(sound, ids)) for sound in sounds)

@@ -49,6 +49,7 @@ from earshot.models.member import Member, pick_device
 from earshot.models.scoring import score_clips
 
 __all__ = ["Bundle", "BundleConfig", "BundleMember", "Judgement", "card_scores", "environment", "new_config"]
+_TEXTS = ("manifest.json", "config.json", "README.md")  # of a model folder, beside its weights
 
 
 @dataclass(frozen=True)
@@ -177,10 +178,13 @@ class Bundle:
         return [embedding_width(member, math.prod(shape)) for member in self._fitted[name]]
 
     def save(self, folder: Path) -> None:
-        """Writes the model folder; the manifest comes last, so that a killed save is no bundle."""
+        """Writes the model folder; the manifest comes last, so that a killed save is no bundle.
+
+        Raises:
+            BundleError: the folder holds what no model folder does, and what the manifest must not vouch for.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("manifest.json", NOVELTY_FILE):
-            (folder / name).unlink(missing_ok=True)
+        self._clear(folder)
         for name in self._names:
             for file, member in zip(self.config.members[name].files, self._fitted[name], strict=True):
                 write_weights(folder / file, member)
@@ -191,6 +195,19 @@ class Bundle:
             write_whole(folder / NOVELTY_FILE, self.novelty.to_bytes())
         write_whole(folder / "golden" / "golden.safetensors", golden_bytes(self))
         write_manifest(folder)
+
+    def _clear(self, folder: Path) -> None:
+        """Removes what an earlier save has left, an unfinished one too, and nothing else."""
+        there = [path for path in folder.rglob("*") if path.is_file()]
+        own = [path for path in there if path.suffix in (".safetensors", ".skops", ".part")]
+        if own:  # without weights, these names may be anybody's
+            own += [path for path in there if path.relative_to(folder).as_posix() in _TEXTS]
+        if foreign := set(there) - set(own):
+            name = min(foreign).relative_to(folder).as_posix()
+            rule = "an empty folder, or that of a model"
+            raise BundleError(complaint(folder, "file", name, rule, "Choose another folder."))
+        for path in own:
+            path.unlink()
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> Bundle:

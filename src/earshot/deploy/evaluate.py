@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from earshot.monitor import Monitor, Silent
 from earshot.report.evidence import Evidence, gather
 from earshot.report.html import ReportValues, write_report
 from earshot.report.robustness import RobustnessValues, write_robustness
+
+_SOUNDS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,15 +140,25 @@ def evaluate_bundle(
         predictions=predictions,
         metrics=metrics,
         damaged=damaged,
-        baseline=baseline,
         novelty=heard.novelty,
         problems=heard.problems,
         notes=[*clips.notes, *heard.notes, *missing],
         heard=[(bundle, kept)],
     )
+    evaluation = beside(evaluation, baseline)
     if folder is not None:
         write_evaluation(folder, evaluation, title=title, command=command)
     return evaluation.to_dict()
+
+
+def beside(evaluation: Evaluation, baseline: Baseline | None) -> Evaluation:
+    """The evaluation with its baseline; with a note instead where they do not go together: its own scores stay."""
+    compared = replace(evaluation, baseline=baseline)
+    try:
+        _ = compared.errors
+    except DataError as error:
+        return replace(evaluation, notes=[*evaluation.notes, str(error)])
+    return compared
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, *, title: str = "", command: str = "") -> None:
@@ -187,17 +200,40 @@ def write_evaluation(folder: Path, evaluation: Evaluation, *, title: str = "", c
 def _evidence(evaluation: Evaluation) -> Evidence:
     """Clips to hear in the report: these alone are decoded once more, for nothing was kept."""
     evidence = gather(evaluation.predictions)
-    sounds: dict[int, NDArray[np.int16]] = {}
-    first = 0
-    for bundle, clips in evaluation.heard:
-        rows = [row for row in evidence.rows if first <= row < first + len(clips)]
-        found = decoded(bundle, clips.subset([row - first for row in rows]))
-        for row, (_, samples) in zip(rows, found, strict=True):
-            sounds[row] = np.zeros(1, np.int16) if samples is None else samples
-        first += len(clips)
-    if not sounds:
+    if not evaluation.heard:
         return evidence
-    return replace(evidence, samples=sounds.__getitem__, rate_hz=evaluation.heard[0][0].rate_hz)
+    sounds = _Sounds(evaluation.heard, evidence.rows)
+    return replace(evidence, samples=sounds, rate_hz=evaluation.heard[0][0].rate_hz)
+
+
+class _Sounds:
+    """The samples of some rows, decoded a few at a time: they are asked for in order, and may be long.
+
+    Args:
+        heard: models and their clips; a row counts through all of them.
+        rows: that will be asked for.
+    """
+
+    def __init__(self, heard: Sequence[tuple[Bundle, Clips]], rows: Sequence[int]) -> None:
+        self.places = [(bundle, clips, i) for bundle, clips in heard for i in range(len(clips))]
+        self.rows = list(rows)
+        self.held: dict[int, NDArray[np.int16]] = {}
+
+    def __call__(self, row: int) -> NDArray[np.int16]:
+        if row not in self.held:
+            at = self.rows.index(row)
+            self.held = {}
+            for bundle, group in groupby(
+                self.rows[at : at + _SOUNDS_AT_ONCE], key=lambda r: self.places[r][0]
+            ):
+                self._decode(bundle, list(group))
+        return self.held[row]
+
+    def _decode(self, bundle: Bundle, rows: Sequence[int]) -> None:
+        clips = self.places[rows[0]][1]
+        found = decoded(bundle, clips.subset([self.places[row][2] for row in rows]))
+        for row, (_, samples) in zip(rows, found, strict=True):
+            self.held[row] = np.zeros(1, np.int16) if samples is None else samples
 
 
 @dataclass

@@ -24,6 +24,7 @@ from earshot.monitor import Monitor, Silent
 Samples = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 _N_POOL = 32  # clips held as recorded background, from all over the data
+_POOL_S = 30  # of each, at most: recordings of minutes would fill the memory
 
 
 def score_damaged(
@@ -136,7 +137,8 @@ def _pool(bundle: Bundle, clips: Clips) -> list[tuple[str, Samples]]:
     places |= {groups.index(group) for group in sorted(set(groups))[:2]}
     chosen = sorted(places)
     heard = _decoded(bundle, clips.subset(chosen))
-    return [(groups[i], samples) for i, samples in zip(chosen, heard, strict=True)]
+    n_most = _POOL_S * bundle.rate_hz
+    return [(groups[i], samples[:n_most].copy()) for i, samples in zip(chosen, heard, strict=True)]
 
 
 def _decoded(bundle: Bundle, clips: Clips) -> Iterator[Samples]:

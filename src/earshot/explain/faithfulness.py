@@ -166,7 +166,7 @@ def _sentence(level: str, own: Curves, random: Sequence[Curves]) -> str:
 _OPENINGS = {
     "faithful": "Faithful: what this map marks matters to the model more than other parts, taken away and alone.",
     "partly": "Partly faithful: this map beats random orders clearly in one of the two tests only.",
-    "not": "Not faithful: taken away or alone, what this map marks does no better than parts taken at random."
+    "not": "Not shown to be faithful: this map does not clearly beat random orders in both tests together."
     " Do not rely on it.",
     "untestable": "Not testable: the probability hardly moves, whatever is taken away, so no map can be put to the"
     " test on this sound.",

@@ -2,6 +2,7 @@
 
 Conventions: what is explained is the log-odds of a class before temperature: its logit against all others together
 (with several labels a clip, its logit). Results are float64 of the shape of the features, one window, signed.
+cuDNN is left out: its recurrent layers have no gradient outside of training.
 Sources: Selvaraju et al., "Grad-CAM", 2017; Sundararajan et al., "Axiomatic attribution for deep networks", 2017.
 """
 
@@ -77,7 +78,7 @@ def grad_cam(explained: Explained, features: Tensor) -> Floats | None:
     layer = _last_maps(explained, scaled)
     if layer is None:
         return None
-    with torch.enable_grad():
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
         found = _captum().LayerGradCam(explained, layer).attribute(scaled.requires_grad_())
     maps: Tensor = found.detach()
     size = scaled.shape[-(maps.ndim - 2) :]
@@ -104,7 +105,7 @@ def integrated_gradients(explained: Explained, features: Tensor, *, n_steps: int
     """
     scaled = explained.scaled(features)
     reference = torch.zeros_like(scaled)
-    with torch.enable_grad():
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
         integrated = _captum().IntegratedGradients(explained)
         found = integrated.attribute(scaled, reference, n_steps=n_steps, internal_batch_size=_BATCH)
     with torch.no_grad():

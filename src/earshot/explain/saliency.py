@@ -121,9 +121,8 @@ def _of_network(
     if cam is not None:
         # Maps with one axis, and colours that are gone already: brought to the shape of what they speak of.
         shaped = np.broadcast_to(cam, given.shape[1:])
-        maps.append(
-            _placed("grad_cam", name, as_map(features, shaped), extent, plane, over_time=cam.ndim == 1)
-        )
+        over_time = cam.ndim == 1 and len(extent.edges_s) > 2
+        maps.append(_placed("grad_cam", name, as_map(features, shaped), extent, plane, over_time=over_time))
     integrated = integrated_gradients(explained, given)
     placed = _placed("integrated_gradients", name, as_map(features, integrated.values), extent, plane)
     return [*maps, replace(placed, error=integrated.error)]

@@ -51,7 +51,9 @@ def _rows(path: Path) -> list[dict[str, str]]:
             rows = list(csv.DictReader(file))
     except (OSError, csv.Error):
         return []
-    return rows if rows and {"id", "issues"} <= set(rows[0]) and None not in rows[0].values() else []
+    if not rows or not {"id", "issues"} <= set(rows[0]):
+        return []
+    return [row for row in rows if row["id"] is not None]  # a short row has none
 
 
 def _summary(rows: list[dict[str, str]], wanted: set[str], *, page: Path, seen_from: Path) -> AuditSummary:
@@ -64,7 +66,7 @@ def _summary(rows: list[dict[str, str]], wanted: set[str], *, page: Path, seen_f
         counts.update(codes)
         if codes and name in wanted:
             remarks[name] = [_remark(code, row.get("suggested_label") or "") for code in codes]
-    link = quote(os.path.relpath(page, seen_from), safe="/") if page.is_file() else ""
+    link = quote(os.fsencode(os.path.relpath(page, seen_from)), safe="/") if page.is_file() else ""
     return AuditSummary(n_clips=len(rows), counts=counts.most_common(), href=link, remarks=remarks)
 
 

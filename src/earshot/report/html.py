@@ -33,6 +33,7 @@ __all__ = ["ReportValues", "inline_svg", "render", "write_report"]
 
 N_HARDEST = 8  # confusions named one by one
 N_LISTED_PROBLEMS = 200  # rows of bad files in the page; all of them are in clips.csv
+MAX_MATRIX_CLASSES = 100  # a larger matrix nobody reads, and it is more than all sounds
 N_WIDE_CLASSES = 16  # from here on the confusion matrix has small cells and upright names
 WRONG_STEPS = (0, 2, 5, 10, 20, 35)  # percent above which a mistake gets the next shade
 _CLIPS_GO_HERE = '<script type="application/json" id="clips"></script>'
@@ -41,7 +42,7 @@ _CLIPS_GO_HERE = '<script type="application/json" id="clips"></script>'
 # Keys of metrics.json that the page shows one by one; an older file may lack some.
 _SCORES = (
     "accuracy", "accuracy_ci95", "balanced_accuracy", "macro_f1", "log_loss", "ece", "brier",
-    "n_clips", "n_groups", "n_failed", "protocol", "seconds",
+    "n_clips", "n_groups", "n_failed", "n_heard_in_training", "protocol", "seconds",
 )  # fmt: skip
 
 
@@ -123,9 +124,11 @@ def _hash(script: str) -> str:
 
 def _with_clips(text: str, report: ReportValues, evidence: Evidence) -> str:
     room = int(report.embedding.max_mb * 1e6) - len(text.encode("utf-8", errors="backslashreplace"))
-    data = embedded(evidence, report.embedding, n_bytes=max(room - 20_000, 0))
     metrics = report.metrics
-    data["classes"] = list(metrics.get("classes") or [row["label"] for row in metrics.get("per_class") or ()])
+    classes = list(metrics.get("classes") or [row["label"] for row in metrics.get("per_class") or ()])
+    room -= len(as_json(classes)) + len(as_json(dict(evidence.cells)))
+    data = embedded(evidence, report.embedding, n_bytes=max(room - 20_000, 0))
+    data["classes"] = classes
     block = _CLIPS_GO_HERE.replace("></", f">{as_json(data)}</")
     note = template("left_out.html.j2").render(left_out=data["left_out"], report=report, n=len(data["clips"]))
     return text.replace(_CLIPS_GO_HERE, block, 1).replace("<!-- left out -->", note, 1)
@@ -196,7 +199,7 @@ def _confusion_view(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
                 for j, said in enumerate(classes)
             ],
         }
-        for i, name in enumerate(classes)
+        for i, name in enumerate(classes if len(classes) <= MAX_MATRIX_CLASSES else ())
     ]
     mistakes = [(int(counts[i, j]), float(share[i, j]), i, j) for i, j in np.argwhere(counts > 0) if i != j]
     hardest = [

@@ -145,6 +145,8 @@ def spectrogram(samples: NDArray[np.int16], rate_hz: int) -> bytes:
     with torch.inference_mode():
         levels = front_end(torch.from_numpy(samples.astype(np.float32) / 32_768)[None])[0].numpy()
     share = np.clip((levels - levels.max()) / _RANGE_DB + 1, 0, 1)[::-1]
+    if not samples.any():
+        share = np.zeros_like(share)
     pixels = (matplotlib.colormaps["magma"](share)[..., :3] * 255).round().astype(np.uint8)
     image = Image.fromarray(pixels).resize((_N_COLUMNS, _N_MELS), Image.Resampling.BILINEAR)
     buffer = io.BytesIO()

@@ -94,7 +94,7 @@ def inline_svg(figure: Figure, *, prefix: str) -> str:
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # its `*` would reach the whole page
     text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)
     text = re.sub(r'\bid="|xlink:href="#|url\(#', lambda hit: hit[0] + prefix, text)
-    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
+    text = re.sub(r"font-family: [^;\"<]*;? ?", "", text)
     for name, colour in COLOURS.items():
         text = text.replace(colour, f"var(--plot-{name})")
     return text

@@ -55,7 +55,9 @@
       if (!audio.src) audio.src = "data:" + clip.kind + ";base64," + clip.sound;
       if (playing && playing !== audio) playing.pause();
       playing = audio;
-      audio.play().catch(() => view.append(make("span", "none", "this browser cannot play the sound")));
+      audio.play().catch((error) => {
+        if (error.name !== "AbortError") view.append(make("span", "none", "this browser cannot play the sound"));
+      });
     };
     button.addEventListener("click", () => (audio.paused ? start() : audio.pause()));
     place.addEventListener("input", () => {
@@ -173,7 +175,7 @@
 
   // One stop for the Tab key in the whole matrix; arrows move between its cells.
   const matrix = document.querySelector("table.matrix");
-  if (matrix) {
+  if (matrix && matrix.tBodies[0]) {
     const rows = [...matrix.tBodies[0].rows];
     const at = (row, column) => rows[row] && rows[row].cells[column] && rows[row].cells[column].querySelector("button");
     const buttons = [...matrix.querySelectorAll("button")];

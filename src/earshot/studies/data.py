@@ -7,6 +7,7 @@ recordings up has segments as clips; recordings are split, and their segments fo
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -251,7 +252,7 @@ def facts(data: StudyData, *, groups: str = "source recordings") -> Mapping[str,
         "sources" if groups == "source recordings" else groups: len(set(of)),
     }
     if groups == "source recordings":
-        alone = {group for group in of if of.count(group) == 1}
+        alone = {group for group, n in Counter(of).items() if n == 1}
         sizes["clips that share their source"] = sum(group not in alone for group in of)
     if data.whole is not None:
         sizes["segments that are judged"] = sum(len(fold.test) for fold in data.folds)

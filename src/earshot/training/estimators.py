@@ -138,7 +138,9 @@ def _at_most(n: int, data: FoldData, *, seed: int) -> NDArray[np.int64]:
     if len(data.train) <= n:
         return data.train
     rng = np.random.default_rng(draw_seed(seed, 5))
-    labels = data.targets[data.train].argmax(axis=1)
+    # With several labels a clip it counts for its rarest class, which would drown in a common one.
+    has = data.targets[data.train] > 0
+    labels = np.where(has, has.sum(axis=0), np.inf).argmin(axis=1)
     kept = [
         rng.permutation(data.train[labels == k])[: max(1, round(n * float((labels == k).mean())))]
         for k in np.unique(labels)
