@@ -115,13 +115,23 @@ def test_a_baseline_that_is_nothing_or_was_not_scored_on_damage_is_refused(
     assert "expected left out without --corruptions" in said
 
 
-def test_a_baseline_of_other_clips_is_refused(model: Path, sounds: Path, tmp_path: Path) -> None:
+def test_a_baseline_of_other_clips_is_left_out_with_a_note_and_the_scores_stay(
+    model: Path, sounds: Path, tmp_path: Path
+) -> None:
     scores = CorruptionScores(0.9, {"gain": (0.9, 0.8, 0.7, 0.6, 0.5)}, n_clips=7)
     path = tmp_path / "other.json"
     path.write_text(json.dumps({"corruptions": scores.to_dict()}))
     fresh = read_clips(corpus.make(tmp_path / "data", ("hum",), n=2, first_seed=40))
-    said = refusal(DataError, model, fresh, corruptions="gain", baseline=path)
-    assert "--baseline: number of clips is 7; expected 2, as here" in said
+    found = evaluate(model, fresh, corruptions="gain", baseline=path, folder=tmp_path / "out")
+    assert "corruptions" in found
+    assert "corruption_errors" not in found
+    assert "number of clips is 7; expected 2, as here" in (tmp_path / "out" / "robustness.html").read_text()
+
+
+def test_a_baseline_that_heard_the_clips_is_refused(model: Path, fast_run: Path, sounds: Path) -> None:
+    said = refusal(DataError, fast_run, read_clips(sounds), corruptions="gain", baseline=model)
+    assert "clips heard in its training" in said
+    assert "folder of its run" in said
 
 
 def test_an_unknown_corruption_is_refused_before_the_run_is_read(tmp_path: Path, sounds: Path) -> None:

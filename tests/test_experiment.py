@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -426,3 +427,20 @@ def test_how_windows_are_chosen_and_pooled_reaches_the_model(sounds: Path, tmp_p
     assert loaded.config.window_score == "mean_logit"
     long = np.concatenate([corpus.sound(kind, duration_s=1.0) for kind in ("hum", "hiss")])
     np.testing.assert_array_equal(loaded.score_waveforms([long]), result.bundle.score_waveforms([long]))
+
+
+def test_a_test_clip_that_was_learned_from_is_not_scored(tmp_path: Path) -> None:
+    data = corpus.make(tmp_path / "data", ("hum", "hiss"), n=4)
+    for split in ("train", "test"):
+        for name in ("hum", "hiss"):
+            (tmp_path / "both" / split / name).mkdir(parents=True)
+    for file in sorted(data.rglob("*.wav")):
+        shutil.copy(file, tmp_path / "both" / "train" / file.parent.name / file.name)
+    copied = sorted((data / "hum").glob("*.wav"))[0]
+    shutil.copy(copied, tmp_path / "both" / "test" / "hum" / "again.wav")
+    fresh = corpus.make(tmp_path / "fresh", ("hiss",), n=1, first_seed=90)
+    shutil.copy(next(fresh.rglob("*.wav")), tmp_path / "both" / "test" / "hiss" / "new.wav")
+    clips = read_clips(tmp_path / "both")
+    result = run(Experiment(clips=clips, recipe=load_recipe("fast", ["n_folds=2"]), folder=tmp_path / "run"))
+    assert result.metrics["test"]["n_clips"] == 1
+    assert "1 clips of the test split are copies" in (tmp_path / "run" / "report.html").read_text()

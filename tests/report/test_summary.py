@@ -22,7 +22,8 @@ def test_each_limit_is_named():
     assert "2 files could not be read and are not" in said(n_failed=2)
     assert "15 points wide" in said(accuracy_ci95=[0.8, 0.95])
     assert "off by 20.0" in said(ece=0.2)
-    assert "85.0" in said(test={"accuracy": 0.85, "accuracy_ci95": [0.8, 0.89]})
+    assert "75.0" in said(test={"accuracy": 0.75, "accuracy_ci95": [0.7, 0.8]})
+    assert "split" not in said(test={"accuracy": 0.85, "accuracy_ci95": [0.8, 0.9]}), "the intervals meet"
     assert said(test={"accuracy": 0.88, "accuracy_ci95": [0.8, 0.92]}) == ""
     weak = [{"label": f"c{i}", "n": 9, "n_groups": 3, "recall": 0.2} for i in range(7)]
     assert said(per_class=weak).count("“c4” and 2 more") == 2

@@ -82,9 +82,12 @@ def must_be_writable(folder: Path, *, option: str) -> None:
         ConfigError: it cannot.
     """
     try:
+        is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        if is_new:
+            folder.rmdir()  # nothing is left of work that comes to nothing
     except OSError as error:
         rule = "a folder that can be made and written to"
         raise ConfigError(complaint(option, "folder", str(folder), rule, f"{error.strerror}.")) from error

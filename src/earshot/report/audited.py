@@ -53,7 +53,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return []
     if not rows or not {"id", "issues"} <= set(rows[0]):
         return []
-    return [row for row in rows if row["id"] is not None]  # a short row has none
+    return [row for row in rows if row["id"] is not None and row["issues"] is not None]
 
 
 def _summary(rows: list[dict[str, str]], wanted: set[str], *, page: Path, seen_from: Path) -> AuditSummary:
