@@ -6,7 +6,6 @@ import io
 import math
 import os
 import re
-import tempfile
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -15,6 +14,7 @@ import jinja2
 import matplotlib
 from matplotlib.figure import Figure
 
+from earshot.files import write_whole
 from earshot.report.plots import COLOURS
 
 THIN_SPACE = "\u202f"  # narrow and unbreakable: keeps a number and its unit together
@@ -37,17 +37,8 @@ def template(name: str) -> jinja2.Template:
 
 def write_page(path: str | os.PathLike[str], text: str) -> None:
     """Writes a page in one move: a reader sees the old page or the new one, never a part."""
-    target = Path(path)
-    page = text.encode("utf-8", errors="backslashreplace")  # names of files need not be Unicode
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(page)
-        Path(temporary).chmod(0o644)  # mkstemp makes it private; a report is there to be read
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    # Names of files need not be Unicode.
+    write_whole(Path(path), text.encode("utf-8", errors="backslashreplace"))
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
