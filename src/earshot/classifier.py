@@ -19,7 +19,7 @@ from earshot.audio import windows
 from earshot.data.clips import Clips
 from earshot.data.readers import read_clips
 from earshot.deploy.bundle import Bundle, BundleMember, new_config
-from earshot.deploy.config import CLIP_SCORES
+from earshot.deploy.config import heard_as
 from earshot.deploy.predict import score_files
 from earshot.deploy.weights import weights_suffix
 from earshot.errors import DataError, DecodeError, complaint
@@ -110,14 +110,7 @@ class AudioClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         config_values = new_config(
             classes=tuple(str(c) for c in classes),
             multilabel=multilabel,
-            rate_hz=recipe.audio.rate_hz,
-            window_samples=length,
-            hop_samples=hop,
-            gate_db=recipe.audio.gate_db,
-            gate_dbfs=recipe.audio.gate_dbfs,
-            clip_score=CLIP_SCORES[recipe.audio.window_score],
-            resampler=recipe.audio.resampler,
-            limits=recipe.audio.limits,
+            **heard_as(recipe.audio, length=length, hop=hop),
             members=families,
         )
         self.bundle_ = Bundle(config_values, fitted, trained_on=contents)

@@ -17,7 +17,7 @@ import earshot
 from earshot.data.clips import Clips
 from earshot.data.splits import Fold, check_trainable, k_folds, trainable
 from earshot.deploy.bundle import Bundle, BundleMember, new_config
-from earshot.deploy.config import CLIP_SCORES
+from earshot.deploy.config import heard_as
 from earshot.deploy.decisions import decisions_data
 from earshot.deploy.decisions import is_background as is_background_class
 from earshot.deploy.novelty_fit import KnownSounds, fit_novelty
@@ -268,14 +268,7 @@ class _Run:
         config = new_config(
             classes=self.clips.classes,
             multilabel=self.clips.is_multilabel,
-            rate_hz=self.recipe.audio.rate_hz,
-            window_samples=self.length,
-            hop_samples=self.hop,
-            gate_db=self.recipe.audio.gate_db,
-            gate_dbfs=self.recipe.audio.gate_dbfs,
-            clip_score=CLIP_SCORES[self.recipe.audio.window_score],
-            resampler=self.recipe.audio.resampler,
-            limits=self.recipe.audio.limits,
+            **heard_as(self.recipe.audio, length=self.length, hop=self.hop),
             members=described,
             decisions=decisions_data(results.decisions),
         )

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from earshot.comparing import Run, load_run
 from earshot.data.clips import Clips
 from earshot.deploy.bundle import Bundle, BundleMember, new_config
-from earshot.deploy.config import CLIP_SCORES
+from earshot.deploy.config import heard_as
 from earshot.deploy.decisions import decisions_data
 from earshot.deploy.weights import read_member
 from earshot.errors import DataError, EarshotError, complaint
@@ -120,6 +120,7 @@ class _Stored:
         self.length, self.hop = self._window()
 
     def folds(self) -> Iterator[HeldOutFold]:
+        """The model of each fold with the clips that it has not heard, in the order of the run."""
         # Weights are fitted in the order in which the run fits its members.
         names = sorted(self.recipe.members, key=lambda name: self.recipe.members[name].is_network)
         members = [self._predictions(name) for name in names]
@@ -150,14 +151,7 @@ class _Stored:
         config = new_config(
             classes=said.classes,
             multilabel=said.multilabel,
-            rate_hz=audio.rate_hz,
-            window_samples=self.length,
-            hop_samples=self.hop,
-            gate_db=audio.gate_db,
-            gate_dbfs=audio.gate_dbfs,
-            clip_score=CLIP_SCORES[audio.window_score],
-            resampler=audio.resampler,
-            limits=audio.limits,
+            **heard_as(audio, length=self.length, hop=self.hop),
             members={
                 name: BundleMember(
                     config=self.recipe.members[name],

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from earshot import read_clips
 from earshot.data.readers import describe
@@ -74,7 +75,6 @@ def test_train_and_test_folders_of_other_classes_are_no_timit(touch: Touch) -> N
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six speakers of two sentences, as SPHERE in either order of bytes and as RIFF."""
-    soundfile = pytest.importorskip("soundfile")
     root = tmp_path_factory.mktemp("timit")
     for k, speaker in enumerate(SPEAKERS):
         folder = root / ("TRAIN" if k < 4 else "TEST") / f"DR{k % 2 + 1}" / speaker

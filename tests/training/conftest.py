@@ -9,7 +9,8 @@ from earshot.audio.statistics import StatisticsConfig
 from earshot.audio.windows import InMemory, to_int16
 from earshot.models.classical import SvmConfig
 from earshot.models.cnn2d import Cnn2dConfig
-from earshot.training.members import FoldData, MemberConfig
+from earshot.training.checkpoint import Checkpoint
+from earshot.training.members import FoldData, MemberConfig, fit_member
 from earshot.training.options import TrainingConfig
 
 RATE_HZ = 4_000
@@ -82,3 +83,20 @@ def svm_config():
     return MemberConfig(
         features=StatisticsConfig(mel=mel, n_modulation_bands=4, n_modulation_rates=4), model=SvmConfig()
     )
+
+
+@pytest.fixture
+def fit(tmp_path):
+    """Fits a member on a fold: `fit(config, data)`; another name has a checkpoint of its own."""
+
+    def run(config, data, name="one"):
+        return fit_member(
+            config,
+            data,
+            seed=0,
+            device="cpu",
+            checkpoint=Checkpoint(tmp_path / name, identity="any"),
+            on_progress=lambda done, total: None,
+        )
+
+    return run

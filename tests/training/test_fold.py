@@ -8,10 +8,8 @@ from torch import nn
 from earshot.audio.augment import AugmentConfig
 from earshot.audio.windows import Gate, InMemory, window_starts
 from earshot.models.pooling import WINDOW_SCORES, pool_windows
-from earshot.training.checkpoint import Checkpoint
 from earshot.training.fit import measure_scale
 from earshot.training.fold import build_front_end, features_of, held_out_probs
-from earshot.training.members import fit_member
 from earshot.training.networks import prepared_network, training_batches
 
 GATE = Gate(below_loudest_db=15)
@@ -29,21 +27,6 @@ def long_and_uneven(data):
     clips = [data.view.get(i) for i in range(len(data.view))]
     quiet = np.random.default_rng(0).integers(-20, 20, 2 * data.length).astype(np.int16)
     return dataclasses.replace(data, view=InMemory([np.concatenate([c, quiet, c]) for c in clips]))
-
-
-@pytest.fixture
-def fit(tmp_path):
-    def run(config, data, name="one"):
-        return fit_member(
-            config,
-            data,
-            seed=0,
-            device="cpu",
-            checkpoint=Checkpoint(tmp_path / name, identity="any"),
-            on_progress=lambda done, total: None,
-        )
-
-    return run
 
 
 @pytest.fixture

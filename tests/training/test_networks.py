@@ -16,28 +16,12 @@ from earshot.models.mlp import MlpConfig
 from earshot.models.rnn import LstmConfig
 from earshot.training import networks
 from earshot.training.batches import FixedBatches, TrainingBatches
-from earshot.training.checkpoint import Checkpoint
-from earshot.training.members import build_front_end, fit_member
+from earshot.training.members import build_front_end
 from earshot.training.networks import fixed_batches, prepared_network, training_batches
 from earshot.training.options import TrainingConfig
 
 OFF = AugmentConfig(enabled=False)
 INNER = {"keep": "best", "inner_share": 0.3}
-
-
-@pytest.fixture
-def fit(tmp_path):
-    def run(config, data, name="one"):
-        return fit_member(
-            config,
-            data,
-            seed=0,
-            device="cpu",
-            checkpoint=Checkpoint(tmp_path / name, identity="any"),
-            on_progress=lambda done, total: None,
-        )
-
-    return run
 
 
 def in_one_window(data):

@@ -14,7 +14,7 @@ from earshot.audio.windows import Gate
 from earshot.deploy.decisions import DecisionsData
 from earshot.errors import BundleError, complaint
 from earshot.models.pooling import WindowScore
-from earshot.recipe import LimitsConfig
+from earshot.recipe import AudioConfig, LimitsConfig
 from earshot.training.members import MemberConfig
 
 _MAX_CONFIG_BYTES = 16 * 2**20
@@ -111,6 +111,24 @@ class BundleConfig(BaseModel):
 def new_config(**values: Any) -> BundleConfig:
     """A `BundleConfig` that states the versions of this installation."""
     return BundleConfig(earshot_version=earshot.__version__, torch_version=torch.__version__, **values)
+
+
+def heard_as(audio: AudioConfig, *, length: int, hop: int) -> dict[str, Any]:
+    """What a recipe's audio says of a `BundleConfig`.
+
+    Args:
+        length: of a window, in samples. hop: from one window to the next, in samples.
+    """
+    return {
+        "rate_hz": audio.rate_hz,
+        "window_samples": length,
+        "hop_samples": hop,
+        "gate_db": audio.gate_db,
+        "gate_dbfs": audio.gate_dbfs,
+        "clip_score": CLIP_SCORES[audio.window_score],
+        "resampler": audio.resampler,
+        "limits": audio.limits,
+    }
 
 
 def read_config(folder: Path) -> BundleConfig:
