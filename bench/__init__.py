@@ -56,7 +56,7 @@ def data_folder(name: str) -> Path:
 
 def earshot(*arguments: object) -> list[str]:
     """The command line of an `earshot` command of this Python."""
-    return [sys.executable, "-m", "earshot.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "earshot", *map(str, arguments)]
 
 
 def cost(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> Cost:

@@ -23,6 +23,7 @@ NAMES = (
     "log_mel",
     "store",
     "step_cost",
+    "side_by_side",
     "predict",
     "train",
     "memory",

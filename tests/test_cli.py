@@ -40,7 +40,7 @@ def refusal(*args: object) -> str:
     """The one line that a command in a process of its own ends with."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, "-m", "earshot.cli", *map(str, args)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "earshot", *map(str, args)], capture_output=True, text=True, timeout=120
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 1, done.stderr

@@ -24,7 +24,7 @@ ORDER = (
     ("deploy",),
     ("explain",),
     ("runfolder",),
-    ("hearing",),
+    ("hearing", "trainings"),
     ("learning_curve", "run_page"),
     ("results",),
     ("experiment",),
@@ -35,6 +35,7 @@ ORDER = (
     ("console",),
     ("commands",),
     ("cli",),
+    ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 # Small and quick to start, because worker processes load them.

@@ -18,7 +18,3 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops it politely, stops it cleanly
     with exits():
         app()
-
-
-if __name__ == "__main__":
-    main()

@@ -44,7 +44,8 @@ from earshot.results import (
 )
 from earshot.runfolder import FoldFile, RunFolder
 from earshot.training.batches import balancing_weights, draw_seed
-from earshot.training.members import FittedFold, FoldData, MemberConfig, fit_member
+from earshot.training.members import FittedFold, FoldData, MemberConfig
+from earshot.trainings import Job, make_side_by_side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ class Experiment:
         store_root: folder of the audio store; by default EARSHOT_CACHE or ~/.cache/earshot.
         learning_curve: also train the baseline on growing shares of the clips, to say what more would bring.
         embedding: how much sound the report holds.
+        n_jobs: folds of a network that train side by side on a CPU; by default one a thread of torch.
     """
 
     clips: Clips
@@ -70,6 +72,7 @@ class Experiment:
     monitor: Monitor = field(default_factory=Silent)
     learning_curve: bool = False
     embedding: Embedding = field(default_factory=Embedding)
+    n_jobs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,7 @@ class _Run:
 
     def _fit_family(self, name: str, config: MemberConfig) -> tuple[list[FittedFold], float]:
         """One model a fold, and the seconds that they took."""
+        self._fit_side_by_side(name, config)
         fitted, seconds = [], 0.0
         for number, fold in enumerate(self.folds):
             result, took = self._fit_fold(name, number, config, fold)
@@ -186,8 +190,34 @@ class _Run:
         self.say(f"{accuracy_line(f'{name}, out of fold', scores)}, {seconds:.0f} s")
         return fitted, seconds
 
+    def _fit_side_by_side(self, name: str, config: MemberConfig) -> None:
+        """Folds that take their time are trained together, as many as there are threads; results are on disk."""
+        n_processes = self.experiment.n_jobs or torch.get_num_threads()
+        if n_processes < 2 or not config.is_network:
+            return
+        jobs = [self._job(name, number, config, fold) for number, fold in enumerate(self.folds)]
+        jobs = [job for job in jobs if job.is_long and job.file.load(job.data, device=self.device) is None]
+        if len(jobs) > 1:
+            task = f"{name}, {len(jobs)} folds"
+            make_side_by_side(
+                jobs,
+                n_processes=n_processes,
+                on_progress=lambda done, total: self.experiment.monitor.progress(task, done, total),
+            )
+
     def _fit_fold(self, name: str, number: int, config: MemberConfig, fold: Fold) -> tuple[FittedFold, float]:
         """Trains on one fold, or reads back what an earlier start of this run has finished."""
+        job = self._job(name, number, config, fold)
+        finished = job.file.load(job.data, device=self.device)
+        if finished is not None:
+            self.folder.log(f"{name} {fold.name}: finished before, read back ({finished[1]:.1f} s)")
+            return finished
+        task = f"{name}, {fold.name} of {len(self.folds)}"
+        made = job.make(lambda done, total: self.experiment.monitor.progress(task, done, total))
+        self.folder.log(f"{name} {fold.name}: {made[1]:.1f} s")
+        return made
+
+    def _job(self, name: str, number: int, config: MemberConfig, fold: Fold) -> Job:
         clips = self.clips
         data = FoldData(
             view=self.heard.view,
@@ -209,24 +239,7 @@ class _Run:
             config=config,
             identity=self._identity(config, fold),
         )
-        finished = file.load(data, device=self.device)
-        if finished is not None:
-            self.folder.log(f"{name} {fold.name}: finished before, read back")
-            return finished
-        task = f"{name}, {fold.name} of {len(self.folds)}"
-        started = time.perf_counter()
-        result = fit_member(
-            config,
-            data,
-            seed=draw_seed(self.recipe.seed, number),
-            device=self.device,
-            checkpoint=file.checkpoint,
-            on_progress=lambda done, total: self.experiment.monitor.progress(task, done, total),
-        )
-        seconds = time.perf_counter() - started
-        file.save(result, seconds=seconds)
-        self.folder.log(f"{name} {fold.name}: {seconds:.1f} s")
-        return result, seconds
+        return Job(config, data, draw_seed(self.recipe.seed, number), self.device, file)
 
     def _learning_curve(self, name: str, results: Results) -> dict[str, Any]:
         """What fewer clips would have given, and what more may bring; each share of each fold is kept on disk."""

@@ -47,7 +47,7 @@ def only(**values):
 def changed(waveforms, *, seed=0, **values):
     """Waveforms after one kind of change alone."""
     targets = torch.eye(len(waveforms))
-    return augment_waveforms(waveforms, targets, only(**values), rng=rng(seed))[0]
+    return augment_waveforms(waveforms, targets, only(**values), rng=rng(seed), rate_hz=8_000)[0]
 
 
 def rms(waveforms):
@@ -389,3 +389,21 @@ def test_copies_for_a_classical_model_keep_their_labels_and_lose_what_only_spect
     assert not torch.equal(changed_waveforms, waveforms)
     spectrograms = torch.randn(3, 8, 20)
     assert torch.equal(augment_spectrograms(spectrograms, config, rng=rng()), spectrograms)
+
+
+def test_a_share_of_the_rows_stays_clean_and_the_rest_is_spoiled_as_ever():
+    waveforms = noises(400, 50)
+    step = NoiseConfig(probability=1.0)
+    spoiled = changed(waveforms, steps=(step,), clean_share=0.4, background_probability=0.5)
+    same = (spoiled == waveforms).all(dim=1)
+    assert 0.33 < same.float().mean() < 0.47
+    everything = changed(waveforms, steps=(step,), clean_share=0.0)
+    assert not (everything == waveforms).all(dim=1).any()
+    assert torch.equal(changed(waveforms, steps=(step,), clean_share=1.0), waveforms)
+
+
+def test_clean_rows_do_not_ask_for_a_rate_and_copies_are_never_clean():
+    targets = torch.eye(4)
+    same, _ = augment_waveforms(noises(4), targets, only(clean_share=0.5), rng=rng())
+    assert torch.equal(same, noises(4))
+    assert only(clean_share=0.5).for_copies().clean_share == 0

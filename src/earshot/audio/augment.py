@@ -29,6 +29,9 @@ class AugmentConfig(BaseModel):
 
     enabled: bool = Field(True, description="false: training sees the windows as they are")
     steps: tuple[StepConfig, ...] = Field((), description="steps that come first, in order")
+    clean_share: float = Field(
+        0.0, ge=0, le=1, description="share of the windows that steps and background leave alone"
+    )
     background_probability: float = Field(
         0.0, ge=0, le=1, description="add another clip of the batch as background; the label stays"
     )
@@ -63,7 +66,8 @@ class AugmentConfig(BaseModel):
         """What of it changes the copies for a classical model: waveforms, one at a time; labels stay hard."""
         nothing = {"time_resize": 0.0, "frequency_resize": 0.0, "time_translate": 0.0}
         masks = {"n_time_masks": 0, "n_frequency_masks": 0}
-        return self.model_copy(update={"mix_probability": 0.0} | nothing | masks)
+        # The clips themselves are learned from as well: no copy need stay clean.
+        return self.model_copy(update={"mix_probability": 0.0, "clean_share": 0.0} | nothing | masks)
 
 
 def _uniform(n: int, low: float, high: float, rng: Generator) -> Tensor:
@@ -87,14 +91,7 @@ def augment_waveforms(
     """
     if not config.enabled:
         return waveforms, targets
-    if config.background_probability > 0:
-        waveforms = add_background(
-            waveforms, snr_db=config.background_snr_db, rng=rng, probability=config.background_probability
-        )
-    if config.steps:
-        if rate_hz is None:
-            raise ValueError("rate_hz is None; expected the sample rate, which steps in seconds need")
-        waveforms, _ = apply_steps(waveforms, config.steps, rate_hz=rate_hz, rng=rng)
+    waveforms = _spoil(waveforms, config, rng=rng, rate_hz=rate_hz)
     if config.speed_octaves > 0:
         waveforms = change_speed(waveforms, octaves=config.speed_octaves, rng=rng)
     n, n_samples = waveforms.shape
@@ -113,6 +110,27 @@ def augment_waveforms(
         add_noise_(blended, snr_db=config.noise_snr_db, rng=rng, probability=config.noise_probability)
     share, partners = mixing.share.to(targets)[:, None], mixing.partners.to(targets.device)
     return blended, share * targets + (1.0 - share) * targets[partners]
+
+
+def _spoil(waveforms: Tensor, config: AugmentConfig, *, rng: Generator, rate_hz: int | None) -> Tensor:
+    """Background and steps, for all rows but a `clean_share` of them. Shape: [B, T] -> [B, T]."""
+    if config.background_probability == 0 and not config.steps:
+        return waveforms
+    if config.clean_share > 0:
+        chosen = torch.nonzero(torch.rand(len(waveforms), generator=rng) >= config.clean_share)[:, 0]
+        chosen = chosen.to(waveforms.device)
+        everything = config.model_copy(update={"clean_share": 0.0})
+        spoiled = _spoil(waveforms[chosen], everything, rng=rng, rate_hz=rate_hz)
+        return waveforms.index_copy(0, chosen, spoiled)
+    if config.background_probability > 0:
+        waveforms = add_background(
+            waveforms, snr_db=config.background_snr_db, rng=rng, probability=config.background_probability
+        )
+    if config.steps:
+        if rate_hz is None:
+            raise ValueError("rate_hz is None; expected the sample rate, which steps in seconds need")
+        waveforms, _ = apply_steps(waveforms, config.steps, rate_hz=rate_hz, rng=rng)
+    return waveforms
 
 
 def _blend(
