@@ -386,6 +386,7 @@ def test_what_is_decided_is_reported_and_shipped(known_run: RunResult) -> None:
         *("none", "temperature", "vector", "isotonic")
     ]
     assert metrics["calibration"]["method"] == "none"
+    assert metrics["calibration"]["fold_methods"] == ["none"] * len(metrics["folds"])
     assert decisions.calibrator is None
     assert [each.precision for each in decisions.thresholds] == [
         row["wanted"] for row in metrics["precision"]

@@ -126,11 +126,15 @@ class _Stored:
         members = [self._predictions(name) for name in names]
         everything = np.arange(len(self.run.predictions))
         contents = [content.split(" ")[0] for content in self.run.contents]
+        methods = (self.run.metrics.get("calibration") or {}).get("fold_methods") or ()
+        if len(methods) != len(self.rows):
+            rule, fix = "a calibration for each fold", "Run `earshot train` again: the folds are read back."
+            raise DataError(complaint(self.folder / "metrics.json", "fold_methods", methods, rule, fix))
         for number, (fold, rows) in enumerate(self.rows.items(), start=1):
             others = np.setdiff1d(everything, rows)
             decisions = fit_decisions(
                 [each.subset(others) for each in members],
-                method=str(self.run.metrics["calibration"]["method"]),
+                method=str(methods[number - 1]),
                 config=self.recipe.decisions,
             )
             weights = dict(zip(names, decisions.blend.weights, strict=True))

@@ -17,7 +17,13 @@ from earshot.data.splits import Fold
 from earshot.deploy.bundle import Bundle, card_scores, environment
 from earshot.deploy.card import model_card
 from earshot.evaluation.class_scores import class_details
-from earshot.evaluation.decisions import Decisions, DecisionsConfig, choose_calibration, fit_decisions
+from earshot.evaluation.decisions import (
+    Decisions,
+    DecisionsConfig,
+    choose_calibration,
+    choose_for_each_fold,
+    fit_decisions,
+)
 from earshot.evaluation.ensemble import nested_pool
 from earshot.evaluation.judged import Judged, answer_scores, cross_judged
 from earshot.evaluation.metrics import summarise
@@ -43,13 +49,15 @@ _HISTORY_COLUMNS = (
 class Results:
     """Out-of-fold predictions of each member, the nested answers of all together, and what the model ships with.
 
-    `calibration` has the nested scores of each way to calibrate, `method` is the one that was chosen.
+    `calibration` has the nested scores of each way to calibrate, `method` is the one that the model ships with and
+    `fold_methods` those that judged each fold, chosen without it.
     """
 
     members: Mapping[str, Predictions]
     judged: Judged
     decisions: Decisions
     method: str
+    fold_methods: tuple[str, ...]
     calibration: pd.DataFrame
 
     @property
@@ -79,8 +87,10 @@ def out_of_fold(
     method, table = choose_calibration(
         nested_pool(listed, positions), positions, config=config, rng=np.random.default_rng(seed)
     )
-    judged = cross_judged(listed, positions, method=method, config=config)
-    return Results(members, judged, fit_decisions(listed, method=method, config=config), method, table)
+    fold_methods = choose_for_each_fold(listed, positions, config=config, seed=seed)
+    judged = cross_judged(listed, positions, methods=fold_methods, config=config)
+    decisions = fit_decisions(listed, method=method, config=config)
+    return Results(members, judged, decisions, method, fold_methods, table)
 
 
 def fold_positions(folds: Sequence[Fold]) -> list[NDArray[np.int64]]:
@@ -128,6 +138,7 @@ def run_metrics(
     }
     metrics["calibration"] = {
         "method": results.method,
+        "fold_methods": list(results.fold_methods),
         "nested": results.calibration.to_dict("records"),
     }
     metrics |= answer_scores(results.judged, results.decisions.sets, rng=np.random.default_rng(seed))

@@ -15,6 +15,7 @@ from earshot.audio.augment import (
     random_resize,
     translate_in_time,
 )
+from earshot.audio.recording import LevelConfig
 from earshot.audio.transforms import PUBLISHED_STEPS, NoiseConfig, TimeShiftConfig, apply_steps
 
 NOTHING = {
@@ -400,6 +401,20 @@ def test_a_share_of_the_rows_stays_clean_and_the_rest_is_spoiled_as_ever():
     everything = changed(waveforms, steps=(step,), clean_share=0.0)
     assert not (everything == waveforms).all(dim=1).any()
     assert torch.equal(changed(waveforms, steps=(step,), clean_share=1.0), waveforms)
+
+
+def test_last_steps_come_after_mixing_and_noise():
+    def whole_steps(waveforms):
+        steps = waveforms * 32_768
+        return (steps == steps.round()).all(dim=1).float().mean()
+
+    rounding = LevelConfig(probability=1.0, gain_db=(0.0, 0.0))
+    everything = {"mix_probability": 1.0, "noise_probability": 1.0, "background_probability": 1.0}
+    waveforms = noises(400, 100)
+    assert whole_steps(changed(waveforms, steps=(rounding,), **everything)) == 0
+    assert whole_steps(changed(waveforms, last_steps=(rounding,), **everything)) == 1
+    some = whole_steps(changed(waveforms, last_steps=(rounding,), clean_share=0.5, **everything))
+    assert 0.4 < some < 0.6
 
 
 def test_clean_rows_do_not_ask_for_a_rate_and_copies_are_never_clean():

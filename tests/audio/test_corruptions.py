@@ -351,4 +351,5 @@ def test_what_another_recorder_does_teaches_its_own_kind(step, names):
     off = dict.fromkeys(("gain_db", "noise_probability", "mix_probability", "time_resize"), 0)
     off |= dict.fromkeys(("frequency_resize", "n_time_masks", "n_frequency_masks", "shift"), 0)
     assert taught_by(AugmentConfig(steps=(step,), **off)) == names
+    assert taught_by(AugmentConfig(last_steps=(step,), **off)) == names
     assert taught_by(AugmentConfig(background_probability=0.1, **off)) == {"background"}

@@ -1,11 +1,12 @@
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import torch
 
-from earshot.audio.threads import over_parts, over_rows
+from earshot.audio.threads import ahead, over_parts, over_rows
 
 
 @pytest.fixture(params=[1, 2, 4])
@@ -89,3 +90,68 @@ thread.start(); thread.join()
 assert seen == [3] and torch.get_num_threads() == 3, seen
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_what_is_made_ahead_comes_in_order_and_waits_for_the_caller(n_threads):
+    started = []
+
+    def work(item):
+        started.append(item)
+        time.sleep(0.001 * (item % 3))
+        return -item
+
+    made = ahead(work, iter(range(60)))
+    assert [next(made) for _ in range(10)] == [-item for item in range(10)]
+    time.sleep(0.05)
+    assert len(started) <= 10 + 2 * n_threads
+    assert list(made) == [-item for item in range(10, 60)]
+    assert list(ahead(work, [])) == []
+
+
+def test_what_is_made_ahead_may_go_over_rows_with_one_thread(n_threads):
+    def work(item):
+        rows = []
+        over_rows(rows.append, 5)
+        return item, rows, torch.get_num_threads()
+
+    assert list(ahead(work, range(20))) == [(item, [0, 1, 2, 3, 4], 1) for item in range(20)]
+
+
+def test_errors_ahead_are_raised_at_their_turn_and_nothing_more_is_begun(n_threads):
+    started = []
+
+    def work(item):
+        started.append(item)
+        if item == 3:
+            raise ValueError("three")
+        return item
+
+    made, seen = ahead(work, range(1000)), []
+    with pytest.raises(ValueError, match="three"):
+        seen.extend(made)
+    assert len(started) < 20
+
+    def items():
+        yield 1
+        raise OSError("no more")
+
+    made = ahead(work, items())
+    with pytest.raises(OSError, match="no more"):
+        list(made)
+
+
+def test_a_caller_that_stops_leaves_nothing_waiting(n_threads):
+    started, gate = [], threading.Event()
+
+    def work(item):
+        started.append(item)
+        if item:
+            gate.wait(5)
+        return item
+
+    made = ahead(work, range(1000))
+    assert next(made) == 0
+    made.close()
+    gate.set()
+    time.sleep(0.05)
+    assert len(started) <= 1 + 2 * n_threads

@@ -6,7 +6,12 @@ from pydantic import ValidationError
 
 from earshot.errors import DataError
 from earshot.evaluation import decisions
-from earshot.evaluation.decisions import DecisionsConfig, choose_calibration, fit_decisions
+from earshot.evaluation.decisions import (
+    DecisionsConfig,
+    choose_calibration,
+    choose_for_each_fold,
+    fit_decisions,
+)
 from earshot.evaluation.metrics import log_loss
 
 CONFIG = DecisionsConfig()
@@ -50,6 +55,29 @@ def test_a_boastful_class_is_calibrated_and_a_calibrated_pool_is_left_alone(make
     fitted = fit_decisions([honest], method="none", config=CONFIG)
     pooled = decisions.with_probs(honest, fitted.probs(honest.probs[None], multilabel=False))
     assert choose_calibration(pooled, folds, config=CONFIG, rng=rng())[0] == "none"
+
+
+def test_no_fold_has_a_part_in_the_choice_of_its_calibration(make, folds_of):
+    honest = make(n_clips=900, strengths=2.0)[0]
+    tilt = np.where(np.arange(900)[:, None] < 300, [60.0, 1.0, 1.0, 1.0], 1.0)
+    folds = [np.arange(300), np.arange(300, 600), np.arange(600, 900)]
+    one_odd = decisions.with_probs(
+        honest, honest.probs * tilt / (honest.probs * tilt).sum(axis=1, keepdims=True)
+    )
+    methods = choose_for_each_fold([one_odd], folds, config=CONFIG, seed=0)
+    untouched = choose_for_each_fold([honest], folds, config=CONFIG, seed=0)
+    assert methods[0] == untouched[0] == "none", "the odd fold is judged by what the others chose"
+    assert choose_for_each_fold([one_odd], folds[:2], config=CONFIG, seed=0) == ("none", "none")
+    wish = DecisionsConfig(calibration="vector")
+    assert choose_for_each_fold([one_odd], folds, config=wish, seed=0) == ("vector",) * 3
+
+
+def test_all_other_folds_tilted_alike_choose_a_calibration_for_each(make, folds_of):
+    honest = make(n_clips=1200, strengths=2.0)[0]
+    tilted = honest.probs * np.array([6.0, 1.0, 1.0, 1.0])
+    boastful = decisions.with_probs(honest, tilted / tilted.sum(axis=1, keepdims=True))
+    folds = folds_of(1200)
+    assert choose_for_each_fold([boastful], folds, config=CONFIG, seed=0) == ("vector",) * len(folds)
 
 
 def test_without_mistakes_nothing_is_calibrated(make, folds_of):

@@ -13,7 +13,7 @@ CONFIG = DecisionsConfig(wanted_precisions=(0.6, 0.9))
 def test_each_fold_is_answered_by_what_the_others_taught(make, folds_of):
     members = make(n_members=2, n_clips=300, sharpness=2.0)
     folds = folds_of(300, 3)
-    judged = cross_judged(members, folds, method="temperature", config=CONFIG)
+    judged = cross_judged(members, folds, methods=["temperature"] * len(folds), config=CONFIG)
     others = np.concatenate(folds[1:])
     fitted = fit_decisions(
         [each.subset(np.sort(others)) for each in members], method="temperature", config=CONFIG
@@ -28,11 +28,11 @@ def test_each_fold_is_answered_by_what_the_others_taught(make, folds_of):
 def test_a_folds_own_labels_change_nothing_in_it(make, folds_of):
     [clips] = make(n_clips=200)
     folds = folds_of(200)
-    before = cross_judged([clips], folds, method="vector", config=CONFIG)
+    before = cross_judged([clips], folds, methods=["vector"] * len(folds), config=CONFIG)
     targets = clips.targets.copy()
     targets[folds[1]] = np.roll(targets[folds[1]], 1, axis=1)
     lied = type(clips)(clips.probs, clips.classes, clip_ids=clips.clip_ids, targets=targets, split="oof")
-    after = cross_judged([lied], folds, method="vector", config=CONFIG)
+    after = cross_judged([lied], folds, methods=["vector"] * len(folds), config=CONFIG)
     np.testing.assert_array_equal(after.predictions.probs[folds[1]], before.predictions.probs[folds[1]])
     np.testing.assert_array_equal(after.sets[folds[1]], before.sets[folds[1]])
     assert (after.predictions.probs[folds[0]] != before.predictions.probs[folds[0]]).any()
@@ -40,7 +40,7 @@ def test_a_folds_own_labels_change_nothing_in_it(make, folds_of):
 
 def test_sets_cover_about_what_they_state(make, folds_of):
     [clips] = make(n_clips=2000, strengths=2.0, n_groups=500)
-    judged = cross_judged([clips], folds_of(2000, 5), method="none", config=CONFIG)
+    judged = cross_judged([clips], folds_of(2000, 5), methods=["none"] * 5, config=CONFIG)
     sets = fit_decisions([clips], method="none", config=CONFIG).sets
     scores = answer_scores(judged, sets, rng=np.random.default_rng(0))
     assert scores["sets"]["coverage"] == pytest.approx(0.9, abs=0.02)
@@ -73,7 +73,7 @@ def test_scores_of_answers_are_counted_by_hand(make):
 
 def test_with_several_labels_a_clip_there_are_no_sets(make, folds_of):
     members = make(n_clips=120, multilabel=True)
-    judged = cross_judged(members, folds_of(120), method="none", config=CONFIG)
+    judged = cross_judged(members, folds_of(120), methods=["none"] * 4, config=CONFIG)
     assert judged.sets is None
     scores = answer_scores(judged, None, rng=np.random.default_rng(0))
     assert "sets" not in scores

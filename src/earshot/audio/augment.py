@@ -11,6 +11,7 @@ Conventions
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -29,8 +30,12 @@ class AugmentConfig(BaseModel):
 
     enabled: bool = Field(True, description="false: training sees the windows as they are")
     steps: tuple[StepConfig, ...] = Field((), description="steps that come first, in order")
+    last_steps: tuple[StepConfig, ...] = Field(
+        (),
+        description="steps that come after mixing and noise, in order: what a recorder does to all it hears",
+    )
     clean_share: float = Field(
-        0.0, ge=0, le=1, description="share of the windows that steps and background leave alone"
+        0.0, ge=0, le=1, description="share of the windows that background, steps and last steps leave alone"
     )
     background_probability: float = Field(
         0.0, ge=0, le=1, description="add another clip of the batch as background; the label stays"
@@ -79,10 +84,10 @@ def augment_waveforms(
 ) -> tuple[Tensor, Tensor]:
     """The waveform half of the recipe, in this order.
 
-    Background, steps, speed, circular shift, polarity, mixing, gain, noise.
+    Background, steps, speed, circular shift, polarity, mixing, gain, noise, last steps.
 
     Args:
-        rate_hz: of the waveforms; only `config.steps` need it.
+        rate_hz: of the waveforms; only steps need it.
 
     Shape: [B, T], [B, K] -> [B, T], [B, K].
 
@@ -91,7 +96,23 @@ def augment_waveforms(
     """
     if not config.enabled:
         return waveforms, targets
-    waveforms = _spoil(waveforms, config, rng=rng, rate_hz=rate_hz)
+    if rate_hz is None and (config.steps or config.last_steps):
+        raise ValueError("rate_hz is None; expected the sample rate, which steps in seconds need")
+    spoiled = torch.arange(len(waveforms))
+    if config.clean_share > 0:
+        spoiled = torch.nonzero(torch.rand(len(waveforms), generator=rng) >= config.clean_share)[:, 0]
+
+    def stepped(rows: Tensor, steps: tuple[StepConfig, ...]) -> Tensor:
+        return apply_steps(rows, steps, rate_hz=rate_hz, rng=rng)[0] if rate_hz and steps else rows
+
+    def set_in_place(rows: Tensor) -> Tensor:
+        share, snr_db = config.background_probability, config.background_snr_db
+        if share > 0:
+            rows = add_background(rows, snr_db=snr_db, rng=rng, probability=share)
+        return stepped(rows, config.steps)
+
+    if config.background_probability > 0 or config.steps:
+        waveforms = _of_rows(waveforms, spoiled, set_in_place)
     if config.speed_octaves > 0:
         waveforms = change_speed(waveforms, octaves=config.speed_octaves, rng=rng)
     n, n_samples = waveforms.shape
@@ -108,29 +129,18 @@ def augment_waveforms(
     )
     if config.noise_probability > 0:
         add_noise_(blended, snr_db=config.noise_snr_db, rng=rng, probability=config.noise_probability)
+    if config.last_steps:
+        blended = _of_rows(blended, spoiled, lambda rows: stepped(rows, config.last_steps))
     share, partners = mixing.share.to(targets)[:, None], mixing.partners.to(targets.device)
     return blended, share * targets + (1.0 - share) * targets[partners]
 
 
-def _spoil(waveforms: Tensor, config: AugmentConfig, *, rng: Generator, rate_hz: int | None) -> Tensor:
-    """Background and steps, for all rows but a `clean_share` of them. Shape: [B, T] -> [B, T]."""
-    if config.background_probability == 0 and not config.steps:
-        return waveforms
-    if config.clean_share > 0:
-        chosen = torch.nonzero(torch.rand(len(waveforms), generator=rng) >= config.clean_share)[:, 0]
-        chosen = chosen.to(waveforms.device)
-        everything = config.model_copy(update={"clean_share": 0.0})
-        spoiled = _spoil(waveforms[chosen], everything, rng=rng, rate_hz=rate_hz)
-        return waveforms.index_copy(0, chosen, spoiled)
-    if config.background_probability > 0:
-        waveforms = add_background(
-            waveforms, snr_db=config.background_snr_db, rng=rng, probability=config.background_probability
-        )
-    if config.steps:
-        if rate_hz is None:
-            raise ValueError("rate_hz is None; expected the sample rate, which steps in seconds need")
-        waveforms, _ = apply_steps(waveforms, config.steps, rate_hz=rate_hz, rng=rng)
-    return waveforms
+def _of_rows(waveforms: Tensor, chosen: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Changes some rows, the others stay as they are. Shape: [B, T], [n] -> [B, T]."""
+    if len(chosen) == len(waveforms):
+        return change(waveforms)
+    chosen = chosen.to(waveforms.device)
+    return waveforms.index_copy(0, chosen, change(waveforms[chosen]))
 
 
 def _blend(

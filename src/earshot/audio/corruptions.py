@@ -251,5 +251,5 @@ def taught_by(config: AugmentConfig) -> frozenset[str]:
     if not config.enabled:
         return frozenset()
     used = {name for name in AugmentConfig.model_fields if getattr(config, name)}
-    used |= {getattr(step, "name", step.kind) for step in config.steps}
+    used |= {getattr(step, "name", step.kind) for step in (*config.steps, *config.last_steps)}
     return frozenset(name for name, each in CORRUPTIONS.items() if used & set(each.taught_by))

@@ -7,15 +7,21 @@ synchronisation; whole clips side by side do gain. torch releases the interprete
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Barrier
+from typing import Literal, TypeVar
 
 import torch
 
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
 
 @functools.cache
-def _pool(n_threads: int) -> ThreadPoolExecutor:
+def _pool(n_threads: int, use: Literal["rows", "ahead"]) -> ThreadPoolExecutor:
+    """One for each use: work that is done ahead may itself go over rows."""
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="earshot", initializer=_use_one_thread)
     # Setting it in a thread also sets it for every thread that starts later: start all, then set it back.
     list(pool.map(lambda barrier: barrier.wait(), [Barrier(n_threads)] * n_threads))
@@ -42,7 +48,7 @@ def over_rows(work: Callable[[int], None], n_rows: int) -> None:
         for row in range(n_rows):
             one(row)
     else:
-        list(_pool(n_threads).map(one, range(n_rows)))
+        list(_pool(n_threads, "rows").map(one, range(n_rows)))
 
 
 def over_parts(work: Callable[[slice], None], n_rows: int) -> None:
@@ -53,3 +59,25 @@ def over_parts(work: Callable[[slice], None], n_rows: int) -> None:
     """
     n_parts = max(1, min(torch.get_num_threads(), n_rows))
     over_rows(lambda i: work(slice(n_rows * i // n_parts, n_rows * (i + 1) // n_parts)), n_parts)
+
+
+def ahead(work: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """`work(item)` of each item, in order, on as many threads as torch uses while the caller deals with the last.
+
+    Two results a thread are waiting at the most. Errors of `work` are raised when their turn comes.
+    """
+    n_threads = torch.get_num_threads()
+    if n_threads == 1:
+        yield from map(work, items)
+        return
+    pool, waiting = _pool(n_threads, "ahead"), deque[Future[Made]]()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) == 2 * n_threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

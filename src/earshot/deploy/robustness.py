@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from earshot.audio import windows
 from earshot.audio.corruptions import CORRUPTIONS, SEVERITIES, corruptions_of, rng_of, taught_by
+from earshot.audio.threads import ahead
 from earshot.data.clips import Clips
 from earshot.deploy.bundle import Bundle
 from earshot.deploy.decoded import decoded
@@ -95,20 +96,24 @@ def answers_to_damaged(
     pool = _pool(bundle, clips) if any(CORRUPTIONS[name].needs_pool for name in names) else []
     right = np.zeros((len(names), len(SEVERITIES), len(clips)), dtype=bool)
 
-    def variants() -> Iterator[NDArray[np.int16]]:
+    def wanted() -> Iterator[tuple[int, Samples, str, int]]:
         for i, samples in enumerate(_decoded(bundle, clips)):
-            others = [each for group, each in pool if group != groups[i]]
-            for name in names:
-                for severity in SEVERITIES:
-                    rng = rng_of(name, severity, clip_id=clean.clip_ids[i], seed=seed)
-                    made = CORRUPTIONS[name].apply(
-                        samples, rate_hz=bundle.rate_hz, severity=severity, rng=rng, pool=others
-                    )
-                    yield windows.to_int16(made)
+            yield from ((i, samples, name, severity) for name in names for severity in SEVERITIES)
+
+    def damaged(which: tuple[int, Samples, str, int]) -> NDArray[np.int16]:
+        i, samples, name, severity = which
+        made = CORRUPTIONS[name].apply(
+            samples,
+            rate_hz=bundle.rate_hz,
+            severity=severity,
+            rng=rng_of(name, severity, clip_id=clean.clip_ids[i], seed=seed),
+            pool=[each for group, each in pool if group != groups[i]],
+        )
+        return windows.to_int16(made)
 
     n_each = len(names) * len(SEVERITIES)
     targets = clean.known_targets
-    for k, row in enumerate(bundle.score(variants())):
+    for k, row in enumerate(bundle.score(ahead(damaged, wanted()))):
         clip, variant = divmod(k, n_each)
         place = (*divmod(variant, len(SEVERITIES)), clip)
         right[place] = right_answers(row[None], targets[clip][None], multilabel=clean.multilabel)[0]

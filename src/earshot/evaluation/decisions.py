@@ -1,8 +1,8 @@
 """From members' probabilities to answers: one fitted value with the pool, the calibration, limits and sets.
 
 Conventions: member probabilities are [M, N, K]. Everything is fitted on predictions out of fold; what is reported
-is nested: each fold is answered with weights, scales and limits that the other folds taught (`cross_judged`).
-Only the name of the calibrator is chosen once, on all folds: one of four, and the choice must be clear.
+is nested: each fold is answered with weights, scales and limits that the other folds taught (`cross_judged`), and
+with the kind of calibrator that they chose (`choose_for_each_fold`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from earshot.evaluation.calibration import (
 )
 from earshot.evaluation.conformal import ConformalSets, fit_conformal
 from earshot.evaluation.cross_fitting import Folds, with_probs
-from earshot.evaluation.ensemble import COMBINATIONS
+from earshot.evaluation.ensemble import COMBINATIONS, nested_pool
 from earshot.evaluation.predictions import THRESHOLD, Predictions
 from earshot.evaluation.statistics import paired_bootstrap
 from earshot.evaluation.thresholds import ClassThresholds, fit_thresholds
@@ -117,6 +117,29 @@ def choose_calibration(
         return "none", table
     low, _ = paired_bootstrap(_losses(thin), _losses(after), groups, rng=rng)
     return (best if low > 0 else "none"), table
+
+
+def choose_for_each_fold(
+    members: Sequence[Predictions], folds: Folds, *, config: DecisionsConfig, seed: int
+) -> tuple[str, ...]:
+    """The method to judge each fold with, chosen as `choose_calibration` does on the other folds alone.
+
+    A single other fold cannot say which is better: "none".
+    """
+    if config.calibration != "auto":
+        return (config.calibration,) * len(folds)
+    chosen = []
+    for left_out in range(len(folds)):
+        others = [fold for i, fold in enumerate(folds) if i != left_out]
+        if len(others) < 2:
+            chosen.append("none")
+            continue
+        rows = np.concatenate(others)
+        positions = np.split(np.arange(len(rows)), np.cumsum([len(fold) for fold in others])[:-1])
+        pooled = nested_pool([each.subset(rows) for each in members], positions)
+        rng = np.random.default_rng(seed)
+        chosen.append(choose_calibration(pooled, positions, config=config, rng=rng)[0])
+    return tuple(chosen)
 
 
 def _without_idle(blend: Blend) -> Blend:

@@ -38,9 +38,12 @@ class Judged:
 
 
 def cross_judged(
-    members: Sequence[Predictions], folds: Folds, *, method: str, config: DecisionsConfig
+    members: Sequence[Predictions], folds: Folds, *, methods: Sequence[str], config: DecisionsConfig
 ) -> Judged:
     """Answers for every clip, each fold's by what `fit_decisions` learned on the others.
+
+    Args:
+        methods: of calibration, for each fold one that its own labels had no part in.
 
     Raises:
         DataError: as `fit_decisions`, or the folds do not hold each clip once.
@@ -50,7 +53,7 @@ def cross_judged(
     probs = np.empty_like(first.probs)
     sets = None if many else np.zeros(first.probs.shape, dtype=bool)
     said = {each: np.zeros(first.probs.shape, dtype=bool) for each in config.wanted_precisions}
-    for fold in folds:
+    for fold, method in zip(folds, methods, strict=True):
         others = np.setdiff1d(np.arange(len(first)), fold)
         fitted = fit_decisions([each.subset(others) for each in members], method=method, config=config)
         probs[fold] = fitted.probs(stacked(members)[:, fold], multilabel=many)

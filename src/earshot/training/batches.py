@@ -152,7 +152,7 @@ class TrainingBatches:
         targets: float32 [N, K], aligned with `rows`.
         length: samples in a window.
         weights: draw probabilities [N], or None to see each clip once an epoch.
-        rate_hz: of the clips; only `augment.steps` need it.
+        rate_hz: of the clips; only steps need it.
         gate: windows are drawn only where a clip is loud enough.
         hop: samples between the windows of a clip that the gate looks at; None: a window.
     """
