@@ -128,6 +128,17 @@ def test_a_baseline_of_other_clips_is_left_out_with_a_note_and_the_scores_stay(
     assert "number of clips is 7; expected 2, as here" in (tmp_path / "out" / "robustness.html").read_text()
 
 
+def test_a_baseline_with_other_labels_is_left_out_too(model: Path, tmp_path: Path) -> None:
+    clips = read_clips(corpus.make(tmp_path / "data", ("hiss", "hum"), n=2, first_seed=40))
+    evaluate(model, clips, folder=tmp_path / "first", corruptions="gain")
+    again = evaluate(model, clips, corruptions="gain", baseline=tmp_path / "first")
+    assert again["corruption_errors"]["baseline"] == "first"
+    turned = clips.assign(label=list(clips.table["label"][::-1]))
+    found = evaluate(model, turned, corruptions="gain", baseline=tmp_path / "first", folder=tmp_path / "out")
+    assert "corruption_errors" not in found
+    assert "the same clips with the same labels" in (tmp_path / "out" / "robustness.html").read_text()
+
+
 def test_a_baseline_that_heard_the_clips_is_refused(model: Path, fast_run: Path, sounds: Path) -> None:
     said = refusal(DataError, fast_run, read_clips(sounds), corruptions="gain", baseline=model)
     assert "clips heard in its training" in said

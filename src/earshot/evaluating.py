@@ -19,7 +19,7 @@ from earshot.deploy.evaluate import Baseline, Evaluation, beside, evaluate_bundl
 from earshot.deploy.predict import judge_files
 from earshot.deploy.robustness import answers_to_damaged, taught_to
 from earshot.errors import DataError, EarshotError, complaint
-from earshot.evaluation.corruptions import CorruptionScores, right_answers, scores_of_right
+from earshot.evaluation.corruptions import CorruptionScores, clips_digest, right_answers, scores_of_right
 from earshot.evaluation.metrics import summarise
 from earshot.evaluation.predictions import Predictions
 from earshot.held_out import HeldOutFold, held_out_folds, is_run
@@ -225,6 +225,7 @@ def _scored(
         groups=together.groups,
         held_out=set(names) - taught,
         rng=np.random.default_rng(0),
+        clips=clips_digest(together),
     )
 
 

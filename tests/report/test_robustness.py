@@ -52,7 +52,7 @@ def test_the_page_says_what_is_left_what_hurts_most_and_what_was_held_out():
     text = text_of(render_robustness(values()))
     assert "69.3 % of the damaged clips are right on average: 77 % of the accuracy on clean clips." in text
     assert (
-        "White noise hurts most: 58.0 % over its severities, 20.0 % at the worst of them (0, SNR in dB)"
+        "White noise hurts most: 58.0 % over its severities, 20.0 % at the worst of them (SNR in dB: 0)"
         in text
     )
     assert "1 of 3 corruptions were held out" in text
@@ -67,7 +67,7 @@ def test_rows_are_worst_first_shaded_by_what_is_lost_and_marked():
     shades = [re.findall(r'<td class="(w\d)"', cells) for _, cells in rows]
     assert shades[0][:5] == ["w0", "w3", "w5", "w6", "w6"]
     assert set(shades[2]) == {"w0"}
-    assert 'title="white noise, severity 3 (15, SNR in dB): 60.0' in page
+    assert 'title="white noise, severity 3 (SNR in dB: 15): 60.0' in page
 
 
 def test_with_a_baseline_the_errors_stand_beside_it():

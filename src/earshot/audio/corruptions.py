@@ -144,7 +144,7 @@ CORRUPTIONS: dict[str, Corruption] = {
     "gain": Corruption(
         damage.gain,
         (-10, -20, -30, -40, -50),
-        "dB, then 16 bits",
+        "gain in dB, then 16 bits",
         "level",
         ("gain_db", "level", "Gain", "GainTransition"),
     ),

@@ -70,10 +70,13 @@ class Evaluation:
         """
         if self.damaged is None or self.baseline is None:
             return None
-        there, here = self.baseline.scores.n_clips, self.damaged.n_clips
-        if there != here:
-            fix = "Evaluate both on the same clips."
-            raise DataError(complaint("--baseline", "number of clips", there, f"{here}, as here", fix))
+        other, fix = self.baseline.scores, "Evaluate both on the same clips."
+        if other.n_clips != self.damaged.n_clips:
+            rule = f"{self.damaged.n_clips}, as here"
+            raise DataError(complaint("--baseline", "number of clips", other.n_clips, rule, fix))
+        if other.clips and self.damaged.clips and other.clips != self.damaged.clips:
+            rule = f"{self.damaged.clips}, as here: the same clips with the same labels"
+            raise DataError(complaint("--baseline", "digest of clips", other.clips, rule, fix))
         return mean_corruption_error(self.damaged, self.baseline.scores)
 
     def to_dict(self) -> dict[str, Any]:

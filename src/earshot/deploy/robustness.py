@@ -18,7 +18,7 @@ from earshot.data.clips import Clips
 from earshot.deploy.bundle import Bundle
 from earshot.deploy.decoded import decoded
 from earshot.errors import DataError, complaint
-from earshot.evaluation.corruptions import CorruptionScores, right_answers, scores_of_right
+from earshot.evaluation.corruptions import CorruptionScores, clips_digest, right_answers, scores_of_right
 from earshot.evaluation.predictions import Predictions
 from earshot.monitor import Monitor, Silent
 
@@ -67,6 +67,7 @@ def score_damaged(
         groups=clean.groups,
         held_out=set(names) - taught_to(bundle),
         rng=np.random.default_rng(seed),
+        clips=clips_digest(clean),
     )
     return scores, list(notes)
 

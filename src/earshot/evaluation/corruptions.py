@@ -10,6 +10,7 @@ Source: Hendrycks and Dietterich, "Benchmarking neural network robustness to com
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,6 +36,7 @@ class CorruptionScores:
         held_out: the corruptions that the training had nothing like.
         interval: of the mean, 95 %, by group; None where it was not measured.
         n_clips: how many clips each accuracy is over.
+        clips: which clips with which labels (`clips_digest`); "" where it is not known.
 
     Raises:
         DataError: there is no corruption, they differ in severities, or a number is no fraction.
@@ -45,6 +47,7 @@ class CorruptionScores:
     held_out: frozenset[str] = frozenset()
     interval: tuple[float, float] | None = None
     n_clips: int = 0
+    clips: str = ""
 
     def __post_init__(self) -> None:
         if (
@@ -133,6 +136,7 @@ class CorruptionScores:
             "relative": self.relative,
             "worst": self.worst,
             "n_clips": self.n_clips,
+            "clips": self.clips,
         }
 
     @classmethod
@@ -147,11 +151,11 @@ class CorruptionScores:
             ends = values["mean_ci95"]
             interval = None if ends is None else (float(ends[0]), float(ends[1]))
             clean, held_out = float(values["clean"]), frozenset(values["held_out"])
-            n_clips = int(values["n_clips"])
+            n_clips, clips = int(values["n_clips"]), str(values.get("clips", ""))
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             rule = "the object that an evaluation with corruptions writes"
             raise DataError(complaint(_WHERE, "value", str(error), rule)) from error
-        return cls(clean, accuracy, held_out, interval, n_clips)
+        return cls(clean, accuracy, held_out, interval, n_clips, clips)
 
 
 def score_corruptions(
@@ -181,7 +185,9 @@ def score_corruptions(
         name: np.array([_right(predictions) for predictions in each], dtype=bool)
         for name, each in damaged.items()
     }
-    return scores_of_right(_right(clean), right, groups=clean.groups, held_out=held_out, rng=rng)
+    return scores_of_right(
+        _right(clean), right, groups=clean.groups, held_out=held_out, rng=rng, clips=clips_digest(clean)
+    )
 
 
 def scores_of_right(
@@ -191,12 +197,14 @@ def scores_of_right(
     groups: Sequence[str] | None,
     held_out: Collection[str] = (),
     rng: np.random.Generator,
+    clips: str = "",
 ) -> CorruptionScores:
     """As `score_corruptions`, from which clips are right: what is left when there is no room for probabilities.
 
     Args:
         clean: which undamaged clips are right [N].
         damaged: of each corruption the same, a row a severity [S, N].
+        clips: `clips_digest` of them.
 
     Raises:
         DataError: no clip, or as `CorruptionScores`.
@@ -205,9 +213,16 @@ def scores_of_right(
         raise DataError(complaint(_WHERE, "number of clips", 0, "at least 1"))
     accuracy = {name: tuple(float(row.mean()) for row in each) for name, each in damaged.items()}
     kept = frozenset(held_out) & frozenset(accuracy)
-    scores = CorruptionScores(float(np.mean(clean)), accuracy, kept, n_clips=len(clean))
+    scores = CorruptionScores(float(np.mean(clean)), accuracy, kept, n_clips=len(clean), clips=clips)
     per_clip = np.mean([each.mean(axis=0) for each in damaged.values()], axis=0)
     return replace(scores, interval=_interval(per_clip, groups, rng))
+
+
+def clips_digest(predictions: Predictions) -> str:
+    """The same for the same clips with the same labels, in whatever order."""
+    rows = zip(predictions.clip_ids, predictions.known_targets.tolist(), strict=True)
+    named = (predictions.classes, sorted((name, tuple(targets)) for name, targets in rows))
+    return hashlib.sha256(repr(named).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def right_answers(

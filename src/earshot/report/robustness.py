@@ -165,11 +165,11 @@ def _cell(scores: CorruptionScores, name: str, i: int) -> dict[str, str]:
 
 
 def _value(name: str, i: int) -> str:
-    """What a severity means, with its unit; names of other suites have none."""
+    """What a severity means; names of other suites have none."""
     known = CORRUPTIONS.get(name)
     if known is None or i >= len(known.values):
         return f"severity {i + 1}"
-    return f"{known.values[i]:g}, {known.unit}"
+    return f"{known.unit}: {known.values[i]:g}"
 
 
 def _short(accuracy: float) -> str:
