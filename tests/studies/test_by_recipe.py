@@ -53,6 +53,13 @@ def test_where_clips_are_cut_up_a_recipe_judges_them_whole_in_the_same_order(ask
     assert results["fast"].per_clip().accuracy > 0.9
 
 
+def test_where_some_folds_are_judged_the_others_still_teach_weights_and_calibration(run):
+    whole, part = run().results["fast"].runs[0], run(folds=(1,)).results["fast"].runs[0]
+    assert 0 < len(part) < len(whole)
+    place = [whole.clip_ids.index(name) for name in part.clip_ids]
+    np.testing.assert_array_equal(part.probs, whole.probs[place])
+
+
 def test_a_finished_recipe_is_read_back(run, monkeypatch):
     first = run().results["fast"]
     monkeypatch.setattr(by_recipe, "run", lambda *_: pytest.fail("trained again"))

@@ -7,6 +7,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ class RecipeRows:
         asked = Experiment(
             clips=self._clips(),
             recipe=self._recipe(row),
-            folder=self.folder / f"{row.id}-{file.identity[:16]}",
+            folder=self.folder / f"{row.id}-{_digest(self._parts(row))[:16]}",
             device=self.device,
             title=row.label,
             store_root=self.store_root,
@@ -97,19 +98,27 @@ class RecipeRows:
         return recipe.model_copy(update={"seed": self.seed})
 
     def _clips(self) -> Clips:
-        """The clips with the study's folds as theirs; those that no fold judges are one more."""
+        """The clips with the study's folds as theirs, judged or not; those that no fold judges are one more.
+
+        A recipe weighs and calibrates each fold's answer by what the others taught: it needs them whole.
+        """
         clips = self.data.recordings
         if self._has_own_test:
             return clips
-        number = np.full(len(clips), len(self.data.rounds) + 1)
-        for i, fold in enumerate(self.data.rounds):
+        number = np.full(len(clips), len(self.data.every_round) + 1)
+        for i, fold in enumerate(self.data.every_round):
             number[fold.test] = i + 1
         return clips.assign(fold=[str(each) for each in number])
 
     def _file(self, row: Row) -> AttemptFile:
+        judged = [self.data.recordings.ids[i] for i in self._rows]
+        return AttemptFile(self.folder, _digest(self._parts(row) | {"judged": judged}))
+
+    def _parts(self, row: Row) -> dict[str, Any]:
+        """Everything that the run of a recipe depends on; runs that are judged on other folds are the same."""
         clips = self._clips()
         contents = dict(zip(self.data.clips.table["path"], self.data.contents, strict=True))
-        parts = {
+        return {
             "earshot": earshot.__version__,
             "torch": torch.__version__,
             "recipe": self._recipe(row).model_dump(mode="json"),
@@ -120,5 +129,7 @@ class RecipeRows:
                 ].itertuples(index=False)
             ],
         }
-        identity = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        return AttemptFile(self.folder, identity)
+
+
+def _digest(parts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

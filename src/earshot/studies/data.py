@@ -37,6 +37,7 @@ class StudyData:
     Args:
         whole: the recordings, where clips are segments of them; None elsewhere.
         rounds: the folds of the recordings; elsewhere the same as `folds`.
+        every_round: those and the ones that are not judged, where only some are.
         source: the folder that was read, with the one it lies in.
     """
 
@@ -49,6 +50,7 @@ class StudyData:
     notes: tuple[str, ...]
     whole: Segmented | None = None
     rounds: tuple[Fold, ...] = ()
+    every_round: tuple[Fold, ...] = ()
     source: str = ""
 
     @property
@@ -113,8 +115,10 @@ def gather(
             f"{n_copies} recordings overlap another, in {len(copies.near)} sets; each set is one group"
         )
     rounds, split_notes = split(heard_clips, study.protocols[protocol], seed=study.seed, only=folds)
+    of_all_folds = study.protocols[protocol].model_copy(update={"folds": ()})
+    every_round, _ = split(heard_clips, of_all_folds, seed=study.seed)
     if quick:
-        rounds = rounds[: study.quick.n_folds]
+        rounds = every_round = rounds[: study.quick.n_folds]
     length = round(study.window_s * study.rate_hz)
     short = int((heard.view.n_samples < length).sum())
     if short:
@@ -128,6 +132,7 @@ def gather(
         length=length,
         notes=(*notes, *split_notes),
         rounds=tuple(rounds),
+        every_round=tuple(every_round),
         source="/".join(source.resolve().parts[-2:]),
     )
     return data if study.segments is None else _in_segments(data, study, study.protocols[protocol])
