@@ -117,6 +117,18 @@ def test_a_frame_of_paths_and_labels_can_be_learned_from(sounds: Path) -> None:
     assert fast().fit(frame).classes_.tolist() == ["hiss", "hum", "ticks"]
 
 
+def test_labels_that_are_numbers_are_scored_before_and_after_saving(
+    arrays: tuple[np.ndarray, np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    X, names, _ = arrays
+    y = np.unique(names, return_inverse=True)[1]
+    model = fast().fit(X, y)
+    assert model.predict(X).dtype.kind == "i"
+    model.save(tmp_path / "model")
+    assert model.score(X, y) == AudioClassifier.load(tmp_path / "model").score(X, y) > 0.9
+    assert model.score(X, (y + 1) % 3) < 0.1
+
+
 def test_cross_val_score_with_groups(arrays: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     X, y, groups = arrays
     scores = cross_val_score(fast(), X, y, groups=groups, cv=GroupKFold(2))

@@ -156,6 +156,16 @@ def test_a_test_folder_is_scored_and_never_trained_on(tmp_path: Path) -> None:
     assert sorted(split) == ["oof"] * 8 + ["test"] * 4
 
 
+def test_the_window_does_not_depend_on_the_clips_of_the_test_split(tmp_path: Path) -> None:
+    corpus.make(tmp_path / "data" / "train", ("hum", "hiss"), n=4)
+    for kind in ("hum", "hiss"):
+        long = corpus.sound(kind, seed=90, duration_s=4.0)
+        corpus.write(tmp_path / "data" / "test" / kind / "long.wav", long)
+    result = trained(read_clips(tmp_path / "data"), tmp_path / "run")
+    assert result.metrics["test"]["n_clips"] == 2
+    assert result.bundle.config.window_samples == max(0.5, corpus.DURATION_S) * 8_000
+
+
 @pytest.mark.parametrize("recipe", ["fast", "cnn"])
 def test_several_labels_a_clip(tmp_path: Path, recipe: str) -> None:
     lines = ["path,label"]

@@ -146,8 +146,10 @@ class AudioClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Share of clips whose predicted class is right; `y` may be left out for labelled `Clips`."""
         from sklearn.metrics import accuracy_score
 
-        truth = self._truth(X) if y is None else np.asarray(y)
-        return float(accuracy_score(truth, self.predict(X), sample_weight=sample_weight))
+        truth, said = self._truth(X) if y is None else np.asarray(y), self.predict(X)
+        if not self.bundle_.config.multilabel:  # a saved model knows its classes as text, whatever they were
+            truth, said = truth.astype(str), said.astype(str)
+        return float(accuracy_score(truth, said, sample_weight=sample_weight))
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes a model folder that every command of earshot takes."""

@@ -126,7 +126,8 @@ class _Run:
             seed=self.recipe.seed,
             ignore_folds=self.recipe.ignore_folds,
         )
-        self.length, self.hop = window_samples(self.recipe.audio, heard.view.n_samples)
+        learned = trainable(self.clips)  # how long the clips of a test split are is for nobody to know
+        self.length, self.hop = window_samples(self.recipe.audio, heard.view.n_samples[learned])
         self.novelty: dict[str, float] = {}
         self.notes = list(self.clips.notes)
         self.test = _unheard_test(self.clips)
