@@ -20,7 +20,7 @@ from earshot.monitor import Silent
 from earshot.recipe import Recipe, load_recipe
 from earshot.runfolder import FoldFile, RunFolder
 from earshot.training.members import FoldData
-from earshot.trainings import Job, make_side_by_side
+from earshot.trainings import Job, make_side_by_side, sharing
 
 EPOCHS, ROUNDS = 4, 3
 
@@ -53,7 +53,8 @@ def seconds(heard: Heard, recipe: Recipe, *, side_by_side: bool) -> float:
         waiting = jobs(heard, recipe, Path(name))
         started = time.perf_counter()
         if side_by_side:
-            make_side_by_side(waiting, n_processes=len(waiting), on_progress=lambda done, total: None)
+            together = sharing(waiting, n_processes=len(waiting))
+            make_side_by_side(together, n_processes=len(together), on_progress=lambda done, total: None)
         else:
             for job in waiting:
                 job.make(lambda done, total: None)

@@ -127,6 +127,7 @@ def test_labels_that_are_numbers_are_scored_before_and_after_saving(
     model.save(tmp_path / "model")
     assert model.score(X, y) == AudioClassifier.load(tmp_path / "model").score(X, y) > 0.9
     assert model.score(X, (y + 1) % 3) < 0.1
+    assert model.score(X, y.astype(float)) > 0.9
 
 
 def test_cross_val_score_with_groups(arrays: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:

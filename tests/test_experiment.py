@@ -9,15 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from earshot import Bundle, Clips, read_clips
+from earshot import Bundle, Clips, read_clips, trainings
 from earshot.deploy.choices import Chooser
 from earshot.deploy.predict import predict_paths
-from earshot.errors import DataError, EarshotError
+from earshot.errors import ConfigError, DataError, EarshotError
 from earshot.experiment import Experiment, RunResult, run
 from earshot.recipe import load_recipe
 
@@ -154,6 +155,31 @@ def test_a_test_folder_is_scored_and_never_trained_on(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test"] == result.metrics["test"]
     split = [row["split"] for row in table(tmp_path / "run" / "predictions.csv")]
     assert sorted(split) == ["oof"] * 8 + ["test"] * 4
+
+
+def test_folds_side_by_side_give_the_run_that_one_after_the_other_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = read_clips(corpus.make(tmp_path / "data", ("hum", "hiss"), n=4))
+    recipe = load_recipe("cnn", [*corpus.CNN, "decisions.novelty=false"])
+    monkeypatch.setattr(trainings, "_WORTH_A_PROCESS_S", 0.0)
+    alone, listening = tmp_path / "alone", Listening()
+    run(Experiment(clips=clips, recipe=recipe, folder=alone, device="cpu", n_jobs=1))
+    beside = tmp_path / "beside"
+    asked = Experiment(clips=clips, recipe=recipe, folder=beside, device="cpu", n_jobs=2, monitor=listening)
+    run(asked)
+    assert listening.steps["cnn, 2 folds"][-1] == 4
+    assert digests(beside) == digests(alone)
+    assert (beside / "log.txt").read_text().count("trained beside others") == 2
+    shutil.rmtree(beside / "folds" / "cnn-2")
+    again = Listening()
+    run(replace(asked, monitor=again))
+    assert again.steps["cnn, 1 fold"][-1] == 2
+    assert digests(beside) == digests(alone)
+    log = (beside / "log.txt").read_text()
+    assert "cnn fold 1: finished before" in log
+    with pytest.raises(ConfigError, match="number of jobs is 0"):
+        run(replace(asked, n_jobs=0))
 
 
 def test_the_window_does_not_depend_on_the_clips_of_the_test_split(tmp_path: Path) -> None:

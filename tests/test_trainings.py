@@ -22,7 +22,7 @@ from earshot.recipe import load_recipe
 from earshot.runfolder import FoldFile, RunFolder
 from earshot.training.fit import TrainingDiverged
 from earshot.training.members import FoldData
-from earshot.trainings import Job, make_side_by_side
+from earshot.trainings import Job, make_side_by_side, sharing
 
 from . import corpus
 
@@ -100,6 +100,18 @@ def test_a_process_that_is_killed_is_named_with_a_way_out(tmp_path: Path) -> Non
     assert children() == []
 
 
+def test_a_fault_of_ours_comes_with_its_traceback(tmp_path: Path) -> None:
+    broken = replace(job(tmp_path), seed="no number")  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match=r"(?s)in the training of a fold.*Traceback"):
+        make_side_by_side([broken], n_processes=1, on_progress=lambda done, total: None)
+
+
+def test_a_disk_that_cannot_be_written_is_said_as_here(tmp_path: Path) -> None:
+    (tmp_path / "folds").write_text("a file in the way")
+    with pytest.raises(OSError, match="folds"):
+        make_side_by_side([job(tmp_path)], n_processes=1, on_progress=lambda done, total: None)
+
+
 def test_processes_end_with_their_parent(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -136,6 +148,7 @@ def test_an_interrupt_ends_them_and_the_next_start_goes_on_from_their_checkpoint
     with pytest.raises(KeyboardInterrupt):
         make_side_by_side(jobs, n_processes=2, on_progress=interrupt_late)
     assert children() == []
+    assert not [*tmp_path.rglob("*.part")]
     first: list[int] = []
 
     def stop(done: int, total: int) -> None:
@@ -155,6 +168,18 @@ def test_a_process_is_worth_its_start_for_long_trainings_of_networks_on_a_cpu(tm
     assert not replace(long, device="cuda").is_long
     fast = load_recipe("fast").members["fast"]
     assert not replace(long, config=fast).is_long
+
+
+def test_shares_of_the_threads_add_up_to_all_whatever_is_already_finished(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, fold=k) for k in range(1, 6)]
+
+    def shares(n_processes: int) -> list[float]:
+        return [each.share for each in sharing(jobs, n_processes=n_processes)]
+
+    assert shares(2) == [0.5, 0.5, 0.5, 0.5, 1.0]
+    assert shares(4) == [0.25, 0.25, 0.25, 0.25, 1.0]
+    assert shares(5) == shares(16) == [0.2] * 5
+    assert shares(1) == [1.0] * 5
 
 
 def test_jobs_travel(tmp_path: Path) -> None:

@@ -147,7 +147,10 @@ class AudioClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         from sklearn.metrics import accuracy_score
 
         truth, said = self._truth(X) if y is None else np.asarray(y), self.predict(X)
-        if not self.bundle_.config.multilabel:  # a saved model knows its classes as text, whatever they were
+        is_text = [each.dtype.kind in "OUS" for each in (truth, said)]
+        if (
+            is_text[0] != is_text[1]
+        ):  # a saved model and a table of clips know classes as text, whatever they were
             truth, said = truth.astype(str), said.astype(str)
         return float(accuracy_score(truth, said, sample_weight=sample_weight))
 

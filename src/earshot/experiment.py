@@ -23,6 +23,7 @@ from earshot.deploy.decisions import is_background as is_background_class
 from earshot.deploy.novelty_fit import KnownSounds, fit_novelty
 from earshot.deploy.probes import probe
 from earshot.deploy.weights import weights_suffix
+from earshot.errors import ConfigError, complaint
 from earshot.evaluation.metrics import summarise
 from earshot.evaluation.predictions import Predictions, safe_frame
 from earshot.hearing import Heard, hear, window_samples
@@ -45,7 +46,7 @@ from earshot.results import (
 from earshot.runfolder import FoldFile, RunFolder
 from earshot.training.batches import balancing_weights, draw_seed
 from earshot.training.members import FittedFold, FoldData, MemberConfig
-from earshot.trainings import Job, make_side_by_side
+from earshot.trainings import Job, make_side_by_side, sharing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +94,12 @@ def run(experiment: Experiment) -> RunResult:
 
     Raises:
         DataError: the clips cannot be cross-validated.
+        ConfigError: `n_jobs` < 1.
         EarshotError: the folder holds another experiment, or another process works in it.
     """
     started = time.perf_counter()
+    if experiment.n_jobs is not None and experiment.n_jobs < 1:
+        raise ConfigError(complaint("train", "number of jobs", experiment.n_jobs, "a whole number >= 1"))
     check_trainable(experiment.clips)
     experiment = replace(experiment, recipe=resolved(experiment.recipe))
     folder = RunFolder(experiment.folder)
@@ -111,7 +115,7 @@ def run(experiment: Experiment) -> RunResult:
 
 
 class _Run:
-    """One run under way; each fold is on disk before the next starts."""
+    """One run under way; each fold is on disk as soon as it is finished."""
 
     def __init__(self, experiment: Experiment, folder: RunFolder, heard: Heard) -> None:
         self.experiment = experiment
@@ -129,6 +133,7 @@ class _Run:
         learned = trainable(self.clips)  # how long the clips of a test split are is for nobody to know
         self.length, self.hop = window_samples(self.recipe.audio, heard.view.n_samples[learned])
         self.novelty: dict[str, float] = {}
+        self.made: set[Path] = set()  # weights of folds that were trained side by side in this start
         self.notes = list(self.clips.notes)
         self.test = _unheard_test(self.clips)
         if n_heard := int((self.clips.table["split"] == "test").sum()) - len(self.test):
@@ -193,13 +198,15 @@ class _Run:
 
     def _fit_side_by_side(self, name: str, config: MemberConfig) -> None:
         """Folds that take their time are trained together, as many as there are threads; results are on disk."""
-        n_processes = self.experiment.n_jobs or torch.get_num_threads()
+        n_processes = torch.get_num_threads() if self.experiment.n_jobs is None else self.experiment.n_jobs
         if n_processes < 2 or not config.is_network:
             return
         jobs = [self._job(name, number, config, fold) for number, fold in enumerate(self.folds)]
-        jobs = [job for job in jobs if job.is_long and job.file.load(job.data, device=self.device) is None]
-        if len(jobs) > 1:
-            task = f"{name}, {len(jobs)} folds"
+        jobs = [job for job in sharing(jobs, n_processes=n_processes) if job.is_long]
+        jobs = [job for job in jobs if job.file.load(job.data, device=self.device) is None]
+        self.made |= {job.file.weights for job in jobs}
+        if jobs:
+            task = f"{name}, {len(jobs)} {'folds' if len(jobs) > 1 else 'fold'}"
             make_side_by_side(
                 jobs,
                 n_processes=n_processes,
@@ -211,7 +218,8 @@ class _Run:
         job = self._job(name, number, config, fold)
         finished = job.file.load(job.data, device=self.device)
         if finished is not None:
-            self.folder.log(f"{name} {fold.name}: finished before, read back ({finished[1]:.1f} s)")
+            when = "trained beside others" if job.file.weights in self.made else "finished before"
+            self.folder.log(f"{name} {fold.name}: {when}, read back ({finished[1]:.1f} s)")
             return finished
         task = f"{name}, {fold.name} of {len(self.folds)}"
         made = job.make(lambda done, total: self.experiment.monitor.progress(task, done, total))

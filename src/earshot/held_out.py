@@ -126,9 +126,9 @@ class _Stored:
         members = [self._predictions(name) for name in names]
         everything = np.arange(len(self.run.predictions))
         contents = [content.split(" ")[0] for content in self.run.contents]
-        methods = (self.run.metrics.get("calibration") or {}).get("fold_methods") or ()
+        methods = self.run.metrics["calibration"]["fold_methods"]
         if len(methods) != len(self.rows):
-            rule, fix = "a calibration for each fold", "Run `earshot train` again: the folds are read back."
+            rule, fix = f"one for each of {len(self.rows)} folds", "Train it again into another folder."
             raise DataError(complaint(self.folder / "metrics.json", "fold_methods", methods, rule, fix))
         for number, (fold, rows) in enumerate(self.rows.items(), start=1):
             others = np.setdiff1d(everything, rows)

@@ -20,8 +20,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -36,6 +37,7 @@ from earshot.training.members import FittedFold, FoldData, MemberConfig, fit_mem
 _WORTH_A_PROCESS_S = (
     10_000.0  # of sound heard in all epochs: some 20 s of training, ten times a process's start
 )
+_PATIENCE_S = 20.0  # for a process that is to end: a write to a slow disk
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # What a library prints, also while it is imported, must not get between the answers.
 _START = """
@@ -50,13 +52,18 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Job:
-    """One training: of which member, on which clips, and where its result goes."""
+    """One training: of which member, on which clips, and where its result goes.
+
+    Args:
+        share: of torch's threads that it may use; others have the rest meanwhile.
+    """
 
     config: MemberConfig
     data: FoldData
     seed: int
     device: str
     file: FoldFile
+    share: float = 1.0
 
     @property
     def is_long(self) -> bool:
@@ -64,13 +71,15 @@ class Job:
         if not self.config.is_network or self.device != "cpu":
             return False
         window_s = self.data.length / self.data.rate_hz
-        return self.config.training.epochs * len(self.data.train) * window_s > _WORTH_A_PROCESS_S
+        return self.n_epochs * len(self.data.train) * window_s > _WORTH_A_PROCESS_S
 
-    def make(self, on_progress: Progress, *, share: float = 1.0) -> tuple[FittedFold, float]:
-        """Trains, writes the result, and returns it with the seconds that the whole machine would have been busy.
+    @property
+    def n_epochs(self) -> int:
+        """Of a network, unless it stops early."""
+        return self.config.training.n_epochs(len(self.data.train))
 
-        Args:
-            share: of the machine's threads that this training has; others have the rest meanwhile.
+    def make(self, on_progress: Progress) -> tuple[FittedFold, float]:
+        """Trains, writes the result, and returns it with its seconds, those of a shared machine by the share.
 
         Raises:
             EarshotError: as `fit_member`.
@@ -84,31 +93,40 @@ class Job:
             checkpoint=self.file.checkpoint,
             on_progress=on_progress,
         )
-        seconds = share * (time.perf_counter() - started)
+        seconds = self.share * (time.perf_counter() - started)
         self.file.save(fitted, seconds=seconds)
         return fitted, seconds
 
 
+def sharing(jobs: Sequence[Job], *, n_processes: int) -> list[Job]:
+    """The jobs with their shares of the threads: `n_processes` at a time, and those left over share among them.
+
+    A share depends on all jobs of a run, not on those that are still to be made: with another number of threads a
+    training that is continued would round otherwise.
+    """
+    n_last = len(jobs) % n_processes or n_processes
+    early = len(jobs) - n_last
+    return [replace(job, share=1 / (n_processes if i < early else n_last)) for i, job in enumerate(jobs)]
+
+
 def make_side_by_side(jobs: Sequence[Job], *, n_processes: int, on_progress: Progress) -> None:
-    """Makes all jobs, `n_processes` at a time, which share torch's threads evenly; results are on disk then.
+    """Makes all jobs, `n_processes` at a time, each with its share of torch's threads; results are on disk then.
 
     Args:
         on_progress: called with the epochs that are done and their number, over all jobs.
 
     Raises:
-        EarshotError: what the first job to fail raised; the others are stopped and keep their checkpoints.
+        Exception: what the first job to fail raised; the others are stopped and keep their checkpoints.
     """
     said: queue.Queue[tuple[int, _Message]] = queue.Queue()
     waiting = list(enumerate(jobs))
-    n_last = len(jobs) % n_processes or n_processes  # what is left over has the machine for itself
     running: dict[int, _Process] = {}
-    epochs = {i: (0, job.config.training.epochs) for i, job in enumerate(jobs)}
+    epochs = {i: (0, job.n_epochs) for i, job in enumerate(jobs)}
     try:
         while waiting or running:
             while waiting and len(running) < n_processes:
-                n_beside = n_last if len(waiting) <= n_last else n_processes
                 i, job = waiting.pop(0)
-                running[i] = _Process(job, share=1 / n_beside, hear=partial(_into, said, i))
+                running[i] = _Process(job, hear=partial(_into, said, i))
             i, message = said.get()
             if message.error is not None:
                 raise message.error
@@ -119,6 +137,8 @@ def make_side_by_side(jobs: Sequence[Job], *, n_processes: int, on_progress: Pro
             on_progress(done, total)
     finally:
         for process in running.values():
+            process.stop()
+        for process in running.values():
             process.end()
 
 
@@ -128,7 +148,7 @@ class _Message:
 
     progress: tuple[int, int] = (0, 1)
     is_last: bool = False
-    error: EarshotError | None = None
+    error: Exception | None = None
 
 
 def _into(said: queue.Queue[tuple[int, _Message]], i: int, message: _Message) -> None:
@@ -138,11 +158,12 @@ def _into(said: queue.Queue[tuple[int, _Message]], i: int, message: _Message) ->
 class _Process:
     """A running `serve`; a thread of ours listens to it."""
 
-    def __init__(self, job: Job, *, share: float, hear: Callable[[_Message], None]) -> None:
+    def __init__(self, job: Job, *, hear: Callable[[_Message], None]) -> None:
         self._hear, self._name = hear, job.file.folder.name
-        n_threads = max(1, int(share * torch.get_num_threads()))
+        n_threads = max(1, int(job.share * torch.get_num_threads()))
         home = str(Path(earshot.__file__).parents[1])
         search = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH", "")]))
+        self._body = pickle.dumps((job, n_threads))
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 open as long as the process
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _START],
@@ -151,13 +172,20 @@ class _Process:
             stderr=self._errors,
             env={**os.environ, **dict.fromkeys(_THREADS, str(n_threads)), "PYTHONPATH": search},
         )
-        self._body = pickle.dumps((job, share, n_threads))
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
-    def end(self) -> None:
-        """Ends the process, finished or not; its checkpoint stays."""
+    def stop(self) -> None:
+        """Asks the process to end; what it has written whole stays."""
         self._process.terminate()
+
+    def end(self) -> None:
+        """Sees the process to its end, finished or not."""
+        self.stop()
+        try:
+            self._process.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
         self._process.wait()
         self._listener.join()
         for pipe in (self._process.stdin, self._process.stdout, self._errors):
@@ -172,20 +200,23 @@ class _Process:
             # The pipe stays open: that it closes tells the process that this one is gone.
             self._process.stdin.write(self._body)
             self._process.stdin.flush()
+            self._body = b""
             while True:
                 message: _Message = pickle.load(self._process.stdout)
                 self._hear(message)
                 if message.is_last or message.error is not None:
                     return
-        except (OSError, EOFError, pickle.UnpicklingError):
+        except Exception:  # a pipe that ends, or words that are no message: the one who waits must hear of it
             self._hear(_Message(error=self._died()))
 
     def _died(self) -> EarshotError:
         code = self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines() or ["it left no message"]
-        rule = "0: a process that trains to its end"
-        fix = f"Its last words: {lines[-1]}. If memory is short, run it again with --jobs 1."
+        rule = "a process that trains to its end"
+        fix = f"Its last words: {lines[-1]}."
+        if code < 0:  # ended from outside, as by a system that is out of memory
+            fix = "The same command goes on; if memory is short, with --jobs 1."
         return EarshotError(complaint("training", f"exit code of {self._name}", code, rule, fix))
 
 
@@ -200,9 +231,10 @@ def _end_with_parent() -> None:
 
 
 def serve(answers: BinaryIO) -> None:
-    """In the new process. The parent hears of an interrupt and ends its children."""
+    """In the new process. The parent hears of an interrupt and ends its children, in an order of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    job, share, n_threads = pickle.load(sys.stdin.buffer)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no file is left half written
+    job, n_threads = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(n_threads)
 
@@ -210,19 +242,12 @@ def serve(answers: BinaryIO) -> None:
         pickle.dump(message, answers)
         answers.flush()
 
-    def on_progress(done: int, total: int) -> None:
-        say(_Message(progress=(done, total)))
-
-    with _telling(say):
-        job.make(on_progress, share=share)
-        epochs = job.config.training.epochs
-        say(_Message(progress=(epochs, epochs), is_last=True))
-
-
-@contextlib.contextmanager
-def _telling(say: Callable[[_Message], None]) -> Iterator[None]:
-    """What the training raises is the parent's to raise; a fault of ours ends the process with its traceback."""
     try:
-        yield
-    except EarshotError as error:
+        job.make(lambda done, total: say(_Message(progress=(done, total))))
+        say(_Message(progress=(job.n_epochs, job.n_epochs), is_last=True))
+    except KeyboardInterrupt:
+        return
+    except (EarshotError, OSError, MemoryError) as error:
         say(_Message(error=error))
+    except Exception:
+        say(_Message(error=RuntimeError(f"in the training of a fold\n{traceback.format_exc()}")))

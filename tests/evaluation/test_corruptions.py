@@ -1,10 +1,16 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from earshot.errors import DataError
-from earshot.evaluation.corruptions import CorruptionScores, mean_corruption_error, score_corruptions
+from earshot.evaluation.corruptions import (
+    CorruptionScores,
+    clips_digest,
+    mean_corruption_error,
+    score_corruptions,
+)
 from earshot.evaluation.metrics import summarise
 from earshot.evaluation.predictions import Predictions
 
@@ -21,6 +27,21 @@ def answers(right, *, groups=None, ids="clip"):
     probs, targets = np.eye(2, dtype=np.float32)[said], np.eye(2, dtype=np.float32)[labels]
     names = tuple(f"{ids} {i}" for i in range(len(right)))
     return Predictions(probs, ("a", "b"), clip_ids=names, targets=targets, groups=groups)
+
+
+def test_a_digest_tells_clips_and_labels_but_not_their_order_or_other_classes():
+    here = answers([1, 1, 0, 1])
+    wider = replace(
+        here,
+        probs=np.c_[here.probs, np.zeros(4, np.float32)],
+        targets=np.c_[here.targets, np.zeros(4, np.float32)],
+        classes=("a", "b", "never"),
+    )
+    same = (here.subset([2, 0, 3, 1]), answers([0, 0, 0, 0]), wider)
+    assert {clips_digest(each) for each in same} == {clips_digest(here)}
+    turned = replace(here, targets=here.targets[:, ::-1])
+    others = (answers([1, 1, 0, 1], ids="other"), here.subset([0, 1, 2]), turned)
+    assert len({clips_digest(each) for each in (here, *others)}) == 4
 
 
 def test_accuracies_are_counted_by_hand():

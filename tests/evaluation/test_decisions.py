@@ -57,19 +57,40 @@ def test_a_boastful_class_is_calibrated_and_a_calibrated_pool_is_left_alone(make
     assert choose_calibration(pooled, folds, config=CONFIG, rng=rng())[0] == "none"
 
 
-def test_no_fold_has_a_part_in_the_choice_of_its_calibration(make, folds_of):
-    honest = make(n_clips=900, strengths=2.0)[0]
-    tilt = np.where(np.arange(900)[:, None] < 300, [60.0, 1.0, 1.0, 1.0], 1.0)
-    folds = [np.arange(300), np.arange(300, 600), np.arange(600, 900)]
-    one_odd = decisions.with_probs(
-        honest, honest.probs * tilt / (honest.probs * tilt).sum(axis=1, keepdims=True)
-    )
-    methods = choose_for_each_fold([one_odd], folds, config=CONFIG, seed=0)
-    untouched = choose_for_each_fold([honest], folds, config=CONFIG, seed=0)
-    assert methods[0] == untouched[0] == "none", "the odd fold is judged by what the others chose"
-    assert choose_for_each_fold([one_odd], folds[:2], config=CONFIG, seed=0) == ("none", "none")
+def test_no_fold_has_a_part_in_the_choice_of_its_calibration(make, folds_of, monkeypatch):
+    clips, folds, asked = make(n_clips=120)[0], folds_of(120), []
+
+    def remember(predictions, own_folds, *, config, rng):
+        asked.append({*predictions.clip_ids})
+        assert sorted(np.concatenate(own_folds)) == list(range(len(predictions)))
+        return f"choice {len(asked)}", None
+
+    monkeypatch.setattr(decisions, "choose_calibration", remember)
+    methods = choose_for_each_fold([clips], folds, config=CONFIG, seed=0)
+    assert methods == ("choice 1", "choice 2", "choice 3", "choice 4")
+    everything = {*clips.clip_ids}
+    assert asked == [everything - {clips.clip_ids[row] for row in fold} for fold in folds]
+
+
+def test_many_folds_are_left_out_some_at_a_time(make, folds_of, monkeypatch):
+    clips, folds, asked = make(n_clips=240)[0], folds_of(240, 24), []
+
+    def remember(predictions, own_folds, *, config, rng):
+        asked.append({*predictions.clip_ids})
+        return str(len(asked)), None
+
+    monkeypatch.setattr(decisions, "choose_calibration", remember)
+    methods = choose_for_each_fold([clips], folds, config=CONFIG, seed=0)
+    assert len(asked) == 10
+    for fold, method in zip(folds, methods, strict=True):
+        assert not asked[int(method) - 1] & {clips.clip_ids[row] for row in fold}
+
+
+def test_a_single_other_fold_chooses_nothing_and_a_wish_is_followed_in_every_fold(make, folds_of):
+    clips = make(n_clips=80)[0]
+    assert choose_for_each_fold([clips], folds_of(80, 2), config=CONFIG, seed=0) == ("none", "none")
     wish = DecisionsConfig(calibration="vector")
-    assert choose_for_each_fold([one_odd], folds, config=wish, seed=0) == ("vector",) * 3
+    assert choose_for_each_fold([clips], folds_of(80, 3), config=wish, seed=0) == ("vector",) * 3
 
 
 def test_all_other_folds_tilted_alike_choose_a_calibration_for_each(make, folds_of):

@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 
 import torch
 
+_MOST_AHEAD = 8
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -22,10 +23,11 @@ Made = TypeVar("Made")
 @functools.cache
 def _pool(n_threads: int, use: Literal["rows", "ahead"]) -> ThreadPoolExecutor:
     """One for each use: work that is done ahead may itself go over rows."""
+    before = torch.get_num_threads()
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="earshot", initializer=_use_one_thread)
     # Setting it in a thread also sets it for every thread that starts later: start all, then set it back.
     list(pool.map(lambda barrier: barrier.wait(), [Barrier(n_threads)] * n_threads))
-    torch.set_num_threads(n_threads)
+    torch.set_num_threads(before)
     return pool
 
 
@@ -64,9 +66,10 @@ def over_parts(work: Callable[[slice], None], n_rows: int) -> None:
 def ahead(work: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
     """`work(item)` of each item, in order, on as many threads as torch uses while the caller deals with the last.
 
-    Two results a thread are waiting at the most. Errors of `work` are raised when their turn comes.
+    At the most eight threads, and two results a thread that wait: items may be large. Errors of `work` are raised
+    when their turn comes.
     """
-    n_threads = torch.get_num_threads()
+    n_threads = min(torch.get_num_threads(), _MOST_AHEAD)
     if n_threads == 1:
         yield from map(work, items)
         return

@@ -63,8 +63,6 @@ def train(
 
     if not 1 <= report_mb <= 10_000:
         raise EarshotError(complaint("--report-mb", "size", report_mb, "megabytes, from 1 to 10,000"))
-    if jobs is not None and jobs < 1:
-        raise EarshotError(complaint("--jobs", "number", jobs, "a whole number >= 1"))
     changes = [*change, *(["ignore_folds=true"] if ignore_folds else [])]
     loaded = load_recipe(recipe, changes)
     name = data.resolve().name.removesuffix(".csv")

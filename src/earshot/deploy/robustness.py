@@ -1,7 +1,7 @@
 """A finished model on the same clips damaged in many ways: each is decoded once, damaged in memory, and scored.
 
-What a damage takes beyond full scale is cut off, as a recorder would. Memory holds one batch of windows and, of
-each clip, whether it was right under each damage.
+What a damage takes beyond full scale is cut off, as a recorder would. Memory holds one batch of windows, some
+damaged clips that are made ahead on all threads and, of each clip, whether it was right under each damage.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from earshot.errors import DataError, complaint
-from earshot.evaluation.predictions import THRESHOLD, Predictions
+from earshot.evaluation.predictions import THRESHOLD, Predictions, safe_cell
 from earshot.evaluation.statistics import accuracy_interval, group_bootstrap
 
 _WHERE = "corruption scores"
@@ -219,10 +219,12 @@ def scores_of_right(
 
 
 def clips_digest(predictions: Predictions) -> str:
-    """The same for the same clips with the same labels, in whatever order."""
-    rows = zip(predictions.clip_ids, predictions.known_targets.tolist(), strict=True)
-    named = (predictions.classes, sorted((name, tuple(targets)) for name, targets in rows))
-    return hashlib.sha256(repr(named).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    """The same for the same clips and labels, in whatever order and whatever other classes a model knows."""
+    targets, digest = predictions.known_targets, hashlib.sha256()
+    for clip_id, row in sorted((str(safe_cell(name)), i) for i, name in enumerate(predictions.clip_ids)):
+        said = sorted((predictions.classes[k], float(targets[row, k])) for k in np.flatnonzero(targets[row]))
+        digest.update(repr((clip_id, said)).encode("utf-8", "backslashreplace"))
+    return digest.hexdigest()[:16]
 
 
 def right_answers(

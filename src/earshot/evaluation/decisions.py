@@ -33,6 +33,7 @@ from earshot.evaluation.thresholds import ClassThresholds, fit_thresholds
 LEAST_WEIGHT = 0.01  # a member with less say changes no answer, and costs its whole time
 _THRESHOLD_LEVEL = 0.5  # a threshold counts as precise when half of Wilson's interval says so
 _MIN_MISTAKES = 20
+_MOST_BLOCKS = 10  # of folds: the cost of choosing for each grows with their square
 _MOST_VALUES = 1_000_000  # probabilities that calibration is fitted on; more teach it nothing new
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -122,23 +123,25 @@ def choose_calibration(
 def choose_for_each_fold(
     members: Sequence[Predictions], folds: Folds, *, config: DecisionsConfig, seed: int
 ) -> tuple[str, ...]:
-    """The method to judge each fold with, chosen as `choose_calibration` does on the other folds alone.
+    """The method to judge each fold with, chosen as `choose_calibration` does on other folds alone.
 
-    A single other fold cannot say which is better: "none".
+    Of more than 10 folds, some next to each other are left out together. A single other fold cannot say which
+    method is better: "none".
     """
     if config.calibration != "auto":
         return (config.calibration,) * len(folds)
-    chosen = []
-    for left_out in range(len(folds)):
-        others = [fold for i, fold in enumerate(folds) if i != left_out]
-        if len(others) < 2:
-            chosen.append("none")
-            continue
-        rows = np.concatenate(others)
-        positions = np.split(np.arange(len(rows)), np.cumsum([len(fold) for fold in others])[:-1])
-        pooled = nested_pool([each.subset(rows) for each in members], positions)
-        rng = np.random.default_rng(seed)
-        chosen.append(choose_calibration(pooled, positions, config=config, rng=rng)[0])
+    blocks = np.array_split(np.arange(len(folds)), min(len(folds), _MOST_BLOCKS))
+    chosen: list[str] = []
+    for left_out in blocks:
+        others = [np.concatenate([folds[i] for i in block]) for block in blocks if block is not left_out]
+        method = "none"
+        if len(others) > 1:
+            rows = np.concatenate(others)
+            positions = np.split(np.arange(len(rows)), np.cumsum([len(each) for each in others])[:-1])
+            pooled = nested_pool([each.subset(rows) for each in members], positions)
+            rng = np.random.default_rng(seed)
+            method, _ = choose_calibration(pooled, positions, config=config, rng=rng)
+        chosen += [method] * len(left_out)
     return tuple(chosen)
 
 
