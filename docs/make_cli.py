@@ -58,7 +58,7 @@ MEANINGS: dict[str, str] = {
     "Cnn2dConfig.block_channels": "channels of each block of two convolutions, which halves them again",
     "Cnn2dConfig.dropout": "share of pooled values that are dropped in training",
     "SvmConfig.kind": "a support vector machine with a Gaussian kernel",
-    "SvmConfig.c": "price of a training mistake; less is smoother",
+    "SvmConfig.c": "penalty of a training error (C); less is smoother",
     "AugmentConfig.shift": "rotate a window in time by a random amount",
     "AugmentConfig.gain_db": "louder or softer by up to this",
     "AugmentConfig.polarity": "turn every second waveform upside down, by chance",
@@ -164,14 +164,22 @@ def keys() -> str:
 
 
 def _tables(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    """(path, model) of each table of the TOML file that has keys of its own."""
+    """(path, model) of each table of the TOML file that has keys of its own; lists of the same tables once."""
     if any(not _models(field.annotation) for field in model.model_fields.values()):
         yield path, model
+    seen: list[Any] = []
     for name, field in model.model_fields.items():
-        if not _differing(field):
+        if not _differing(field) and not (_is_list(field) and field.annotation in seen):
+            seen.append(field.annotation)
             below = f"{path}.{name}".lstrip(".") + (".NAME" if get_origin(field.annotation) is dict else "")
+            below = f"[{below}]" if _is_list(field) else below
             for inner in _models(field.annotation):
                 yield from _tables(inner, below)
+
+
+def _is_list(field: FieldInfo) -> bool:
+    """Whether a key is a list of tables, `[[...]]` in TOML."""
+    return get_origin(field.annotation) is tuple and bool(_models(field.annotation))
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -187,7 +195,7 @@ def _section(path: str, model: type[BaseModel]) -> str:
     rows = [
         (f"`{name}`", *_default(field), meaning(model, name))
         for name, field in model.model_fields.items()
-        if not _models(field.annotation) or _differing(field)
+        if not _models(field.annotation) or _differing(field) or _is_list(field)
     ]
     about = re.sub(r"\s+", " ", (model.__doc__ or "").split("\n\n")[0]).replace("`", "")
     return f"### {title}\n\n{about}\n\n" + _table(("key", "default", "allowed", "meaning"), rows)
@@ -234,6 +242,9 @@ def _allowed(annotation: Any, metadata: Iterable[Any]) -> str:
         )
     if origin is Literal:
         return ", ".join(f"`{_toml(value)}`" for value in inner)
+    if origin is tuple and _models(inner[0]):
+        kinds = [each.model_fields["kind"].default for each in _models(inner[0])]
+        return f"list of tables, each of a kind: {', '.join(f'`{kind}`' for kind in kinds)}"
     if origin is tuple:
         several = f"list{_range(metadata)}" if inner[-1] is Ellipsis else f"list of {len(inner)}"
         return f"{several}, each a {_allowed(inner[0], ())}"

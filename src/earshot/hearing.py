@@ -67,7 +67,7 @@ def hear(clips: Clips, audio: AudioConfig, *, monitor: Monitor, store_root: Path
 
 
 def window_samples(audio: AudioConfig, n_samples: NDArray[np.int64]) -> tuple[int, int]:
-    """Window and hop in samples; "auto" is the 90 % quantile of the clips' lengths within 0.5 to 5 s."""
+    """Window and hop in samples; "auto" is the 90 % quantile of these lengths within 0.5 to 5 s."""
     if audio.window_s == "auto":
         window_s = float(np.clip(np.quantile(n_samples, 0.9) / audio.rate_hz, *_AUTO_WINDOW_S))
     else:

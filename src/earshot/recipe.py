@@ -43,7 +43,7 @@ class AudioConfig(BaseModel):
 
     rate_hz: int = Field(44_100, ge=1_000, le=768_000)
     window_s: float | Literal["auto"] = Field(
-        "auto", description="auto: the 90 % quantile of the clips' lengths, within 0.5 to 5 s"
+        "auto", description="auto: the 90 % quantile of the training clips' lengths, within 0.5 to 5 s"
     )
     hop_s: float | None = Field(None, ge=0.01, description="between windows of a long clip; none: a window")
     gate_db: float | None = Field(

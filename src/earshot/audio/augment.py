@@ -29,13 +29,18 @@ class AugmentConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = Field(True, description="false: training sees the windows as they are")
-    steps: tuple[StepConfig, ...] = Field((), description="steps that come first, in order")
+    steps: tuple[StepConfig, ...] = Field(
+        (), description="steps that come after the background and before all else, in order"
+    )
     last_steps: tuple[StepConfig, ...] = Field(
         (),
         description="steps that come after mixing and noise, in order: what a recorder does to all it hears",
     )
     clean_share: float = Field(
-        0.0, ge=0, le=1, description="share of the windows that background, steps and last steps leave alone"
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the windows that background, steps and last steps skip (not mixing)",
     )
     background_probability: float = Field(
         0.0, ge=0, le=1, description="add another clip of the batch as background; the label stays"

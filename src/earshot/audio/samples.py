@@ -18,7 +18,7 @@ _FAINTEST = 1e-4
 
 
 class DecimatedConfig(BaseModel):
-    """Every so manieth sample of the start of a clip, in [0, 1]."""
+    """Every n-th sample of the start of a clip, in [0, 1]."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

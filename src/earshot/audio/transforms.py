@@ -105,7 +105,7 @@ _Scalar = bool | int | float | str
 
 
 class AudiomentationsConfig(Step):
-    """A transform of the audiomentations library, by its class name and arguments; needs `earshot[augment]`."""
+    """A transform of the audiomentations library, by its class name and arguments; the library is an extra."""
 
     kind: Literal["audiomentations"] = Field("audiomentations", description="a transform of audiomentations")
     name: str = Field(description="its class, such as AddGaussianSNR")
@@ -294,7 +294,7 @@ def _transforms() -> dict[str, Callable[..., Any]]:
             audiomentations = importlib.import_module("audiomentations")
             interface = importlib.import_module("audiomentations.core.transforms_interface")
     except ImportError as error:
-        fix = 'Install it: pip install "earshot[augment]".'
+        fix = 'Install it: pip install "audiomentations<1".'
         raise ConfigError(
             complaint("augment", "kind", "audiomentations", "an installed library", fix)
         ) from error

@@ -210,7 +210,7 @@ def doubtful_labels(labels: Labels, probs: NDArray[np.float64]) -> DoubtfulLabel
         from cleanlab.filter import find_label_issues
         from cleanlab.rank import get_label_quality_scores
     except ImportError as error:
-        fix = 'Run: pip install "earshot[audit]"; all else is done without it.'
+        fix = "Run: pip install cleanlab; all else is done without it."
         raise ConfigError(
             complaint("audit", "label check", "no cleanlab", "the extra [audit]", fix)
         ) from error

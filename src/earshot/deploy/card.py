@@ -66,8 +66,12 @@ def _gate(config: BundleConfig) -> str:
 def _sureness(metrics: Mapping[str, Any]) -> str:
     """What was measured out of fold of probabilities and sets."""
     text = f"Log loss {metrics['log_loss']:.3f}, calibration error {_percent(metrics['ece'])}"
-    method = (metrics.get("calibration") or {}).get("method", "none")
-    text += "." if method == "none" else f", after calibration ({method})."
+    calibration = metrics.get("calibration") or {}
+    method = calibration.get("method", "none")
+    in_folds = sorted(set(calibration.get("fold_methods") or [method]))
+    if in_folds != ["none"]:
+        text += f", after calibration ({' or '.join(in_folds)}, as the other folds chose)"
+    text += "." if [method] == in_folds else f". The model that is saved has calibration: {method}."
     if sets := metrics.get("sets"):
         text += (
             f" Sets (`earshot predict --sets`) that are to hold the true class {_percent(1 - sets['miss_rate'])} "

@@ -205,7 +205,7 @@ class _Parquet:
             import pyarrow  # noqa: F401
         except ImportError as error:
             raise ConfigError(
-                "-o: Parquet needs pyarrow, which is not installed. Run `pip install earshot[parquet]`, "
+                "-o: Parquet needs pyarrow, which is not installed. Run `pip install pyarrow`, "
                 "or choose .csv."
             ) from error
         self._path = path

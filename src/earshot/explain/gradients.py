@@ -138,5 +138,5 @@ def _captum() -> Any:
     try:
         return importlib.import_module("captum.attr")
     except ImportError as error:
-        fix = 'Install it: pip install "earshot[explain]".'
+        fix = "Install it: pip install captum."
         raise ConfigError(complaint("explain", "captum", "missing", "an installed library", fix)) from error

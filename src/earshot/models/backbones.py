@@ -226,11 +226,11 @@ def stored_weights(folder: Path, shape: BackboneShape, network: type[Any]) -> di
 
 
 def library(name: str = "transformers") -> Any:
-    """The module, or a ConfigError that names the extra."""
+    """The module, or a ConfigError that says how to install it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ConfigError(f'model: no {name} ({error}): pip install "earshot[pretrained]"') from error
+        raise ConfigError(f"model: no {name} ({error}): pip install transformers") from error
 
 
 def library_config(shape: BackboneShape, **changes: int) -> Any:

@@ -78,7 +78,7 @@ class LinearSvmConfig(ClassicalConfig):
     """A support vector machine without a kernel, one class against the rest."""
 
     kind: Literal["linear_svm"] = Field("linear_svm", description="a support vector machine without a kernel")
-    c: float = Field(0.1, gt=0, description="price of a training mistake; less is smoother")
+    c: float = Field(0.1, gt=0, description="penalty of a training error (C); less is smoother")
     c_grid: tuple[Positive, ...] = Field((), max_length=20, description="values of c to choose from by group")
     balance: Balance = "auto"
 
@@ -109,7 +109,7 @@ class ClassicalMlpConfig(ClassicalConfig):
         (512, 128), min_length=1, max_length=16, description="units of each layer below the last"
     )
     iterations: int = Field(200, ge=1, le=100_000, description="at the most")
-    weight_decay: float = Field(1e-4, ge=0, description="price of large weights")
+    weight_decay: float = Field(1e-4, ge=0, description="L2 penalty on weights")
     seed: int = Field(0, ge=0, lt=2**32, description="of the weights at the start")
 
 

@@ -214,7 +214,7 @@ def available(row: Row) -> Any:
     if not isinstance(weights, str) or not hasattr(model, "resolved"):
         return model
     if importlib.util.find_spec("transformers") is None:
-        raise ConfigError('transformers is not installed: pip install "earshot[pretrained]"')
+        raise ConfigError("transformers is not installed: pip install transformers")
     if Path(weights).expanduser().is_dir():
         return model
     from huggingface_hub import snapshot_download
