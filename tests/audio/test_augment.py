@@ -3,20 +3,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from earshot.audio.augment import (
-    AugmentConfig,
-    add_background,
-    add_noise_,
-    augment_spectrograms,
-    augment_waveforms,
-    change_speed,
-    draw_mixing,
-    mask_bands,
-    random_resize,
-    translate_in_time,
-)
+from earshot.audio.augment import AugmentConfig, augment_spectrograms, augment_waveforms
 from earshot.audio.recording import LevelConfig
+from earshot.audio.spectrogram_changes import mask_bands, random_resize, translate_in_time
 from earshot.audio.transforms import PUBLISHED_STEPS, NoiseConfig, TimeShiftConfig, apply_steps
+from earshot.audio.waveform_changes import add_background, add_noise_, change_speed, draw_mixing
 
 NOTHING = {
     "shift": False,

@@ -1,4 +1,4 @@
-"""Label-preserving changes to waveforms and spectrograms, and the mixing of two clips into one.
+"""Augmentation on the fly: what a recipe changes of windows and spectrograms in training, and in which order.
 
 Conventions
 -----------
@@ -10,17 +10,23 @@ Conventions
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor
-from torch.nn import functional
 
-from earshot.audio.threads import over_parts, over_rows
+from earshot.audio.spectrogram_changes import mask_bands, random_resize, translate_in_time
 from earshot.audio.transforms import StepConfig, apply_steps
+from earshot.audio.waveform_changes import (
+    add_background,
+    add_noise_,
+    blend,
+    change_speed,
+    draw_mixing,
+    rms,
+    uniform,
+)
 
 
 class AugmentConfig(BaseModel):
@@ -80,10 +86,6 @@ class AugmentConfig(BaseModel):
         return self.model_copy(update={"mix_probability": 0.0, "clean_share": 0.0} | nothing | masks)
 
 
-def _uniform(n: int, low: float, high: float, rng: Generator) -> Tensor:
-    return torch.rand(n, generator=rng) * (high - low) + low
-
-
 def augment_waveforms(
     waveforms: Tensor, targets: Tensor, config: AugmentConfig, *, rng: Generator, rate_hz: int | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -123,9 +125,9 @@ def augment_waveforms(
     n, n_samples = waveforms.shape
     steps = torch.randint(n_samples if config.shift else 1, (n,), generator=rng)
     signs = 1.0 - 2.0 * torch.randint(2 if config.polarity else 1, (n,), generator=rng)
-    mixing = draw_mixing(_levels(waveforms).cpu(), rng=rng, probability=config.mix_probability)
-    gain = 10.0 ** (_uniform(n, -config.gain_db, config.gain_db, rng) / 20.0)
-    blended = _blend(
+    mixing = draw_mixing(rms(waveforms).cpu(), rng=rng, probability=config.mix_probability)
+    gain = 10.0 ** (uniform(n, -config.gain_db, config.gain_db, rng) / 20.0)
+    blended = blend(
         waveforms,
         steps=steps.tolist(),
         own=(gain * signs * mixing.own).tolist(),
@@ -146,225 +148,6 @@ def _of_rows(waveforms: Tensor, chosen: Tensor, change: Callable[[Tensor], Tenso
         return change(waveforms)
     chosen = chosen.to(waveforms.device)
     return waveforms.index_copy(0, chosen, change(waveforms[chosen]))
-
-
-def _blend(
-    waveforms: Tensor, *, steps: list[int], own: list[float], partners: list[int], other: list[float]
-) -> Tensor:
-    """own[i] * row i + other[i] * row partners[i], each row rotated by its steps. Shape: [B, T] -> [B, T].
-
-    One pass for shift, polarity, mixing and gain: every temporary of a batch of 5 s clips costs more in page
-    faults than in arithmetic; one after the other they took ten times as long.
-    """
-    blended = torch.empty_like(waveforms)
-    n_samples = waveforms.shape[1]
-
-    def one(i: int) -> None:
-        out, split = blended[i], n_samples - steps[i]
-        torch.mul(waveforms[i, split:], own[i], out=out[: steps[i]])
-        torch.mul(waveforms[i, :split], own[i], out=out[steps[i] :])
-        if other[i]:
-            partner, step = waveforms[partners[i]], steps[partners[i]]
-            out[:step].add_(partner[n_samples - step :], alpha=other[i])
-            out[step:].add_(partner[: n_samples - step], alpha=other[i])
-
-    over_rows(one, len(waveforms))
-    return blended
-
-
-@dataclass(frozen=True)
-class Mixing:
-    """Weight of each row and of its partner, which row that is, and the first row's share of the target.
-
-    Shape: all [B].
-    """
-
-    own: Tensor
-    other: Tensor
-    partners: Tensor
-    share: Tensor
-
-
-def draw_mixing(levels: Tensor, *, rng: Generator, probability: float = 1.0) -> Mixing:
-    """Between-class learning: mixes each row with another of the batch, and their targets alike.
-
-    For a ratio t ~ U(0, 1), the weight p of the first row is chosen so that it is *heard* at ratio t whatever
-    the root-mean-square `levels` g [B] of the two: p = 1 / (1 + g1 / g2 * (1 - t) / t); dividing by
-    sqrt(p^2 + (1 - p)^2) keeps the energy. Rows that are not mixed have weights 1 and 0.
-
-    Source: Tokozume, Ushiku, Harada, "Learning from between-class examples", 2018, equations 2 and 3.
-    """
-    n = len(levels)
-    partners = torch.randperm(n, generator=rng)
-    chosen = torch.rand(n, generator=rng) < probability
-    share = _uniform(n, 0.0, 1.0, rng).clamp(1e-3, 1 - 1e-3)
-    heard = levels + 1e-6
-    p = 1.0 / (1.0 + heard / heard[partners] * (1.0 - share) / share)
-    energy = (p.square() + (1.0 - p).square()).sqrt()
-    return Mixing(
-        own=torch.where(chosen, p / energy, 1.0),
-        other=torch.where(chosen, (1.0 - p) / energy, 0.0),
-        partners=partners,
-        share=torch.where(chosen, share, 1.0),
-    )
-
-
-def _levels(waveforms: Tensor) -> Tensor:
-    """Root mean square of each row. Shape: [B, T] -> [B]."""
-    norms = waveforms.new_empty(len(waveforms))
-    over_rows(lambda i: torch.linalg.vector_norm(waveforms[i], out=norms[i]), len(waveforms))
-    return norms / math.sqrt(waveforms.shape[1])
-
-
-def add_background(
-    waveforms: Tensor, *, snr_db: tuple[float, float], rng: Generator, probability: float = 1.0
-) -> Tensor:
-    """Adds another row of the batch, from a random place on, U(*snr_db) dB below each row's own power.
-
-    A silent row stays silent, and one that meets a silent one stays as it is. Shape: [B, T] -> [B, T].
-    """
-    n, n_samples = waveforms.shape
-    partners = torch.randperm(n, generator=rng)
-    starts = torch.randint(n_samples, (n,), generator=rng).tolist()
-    ratio = 10.0 ** (-_uniform(n, *snr_db, rng) / 20.0)
-    chosen = (torch.rand(n, generator=rng) < probability) & (partners != torch.arange(n))
-    levels = _levels(waveforms).cpu()
-    heard = levels[partners]
-    shares = torch.where(chosen & (heard > 0), ratio * levels / heard.clamp(min=1e-12), 0.0).tolist()
-    others, mixed = partners.tolist(), torch.empty_like(waveforms)
-
-    def one(i: int) -> None:
-        mixed[i] = waveforms[i]
-        if shares[i]:
-            other, split = waveforms[others[i]], n_samples - starts[i]
-            mixed[i, :split].add_(other[starts[i] :], alpha=shares[i])
-            mixed[i, split:].add_(other[: starts[i]], alpha=shares[i])
-
-    over_rows(one, n)
-    return mixed
-
-
-def add_noise_(
-    waveforms: Tensor, *, snr_db: tuple[float, float], rng: Generator, probability: float = 1.0
-) -> None:
-    """Adds white noise at U(*snr_db) dB below each row's own power, in place. Shape: [B, T].
-
-    A silent row stays silent: there is no signal for the ratio to refer to.
-    """
-    n, n_samples = waveforms.shape
-    chosen = torch.nonzero(torch.rand(n, generator=rng) < probability)[:, 0].tolist()
-    share = (10.0 ** (-_uniform(n, *snr_db, rng) / 20.0)).tolist()
-    seeds = torch.randint(2**62, (n,), generator=rng).tolist()  # a stream a row: rows run on any thread
-    levels = _levels(waveforms)
-
-    def one(k: int) -> None:
-        i = chosen[k]
-        noise = torch.randn(n_samples, generator=torch.Generator().manual_seed(seeds[i]))
-        waveforms[i].addcmul_(noise.to(waveforms), levels[i], value=share[i])
-
-    over_rows(one, len(chosen))
-
-
-def change_speed(waveforms: Tensor, *, octaves: float, rng: Generator) -> Tensor:
-    """Plays each row faster or slower by 2**U(-octaves, octaves), pitch and tempo together.
-
-    Resampling is linear. The result keeps its length: a faster row starts again from its beginning.
-
-    Shape: [B, T] -> [B, T].
-    Source: the time-scale step of EnvNet-v2 (Tokozume et al., 2018), whose 1.25**U(-1, 1) is octaves = 0.32.
-    """
-    length = waveforms.shape[1]
-    speeds = (2.0 ** _uniform(len(waveforms), -octaves, octaves, rng)).tolist()
-    changed = torch.empty_like(waveforms)
-
-    def one(i: int) -> None:
-        n = max(1, round(length / speeds[i]))
-        row = functional.interpolate(waveforms[i].view(1, 1, -1), size=n, mode="linear").view(-1)
-        for start in range(0, length, n):
-            changed[i, start : start + n] = row[: length - start]
-
-    over_rows(one, len(waveforms))
-    return changed
-
-
-def random_resize(spectrograms: Tensor, *, time: float, frequency: float, rng: Generator) -> Tensor:
-    """Stretches spectrograms by up to 1 +- time about the centre and 1 +- frequency above the lowest band.
-
-    Stretching the bands moves pitch and formants together along the mel axis. What is vacated mirrors its
-    neighbourhood, so that no artificial silence marks a stretched clip.
-
-    Shape: [B, M, F] -> [B, M, F].
-    """
-    n, n_bands, n_frames = spectrograms.shape
-    along_time = 1.0 / (1.0 + _uniform(n, -time, time, rng))
-    along_bands = 1.0 / (1.0 + _uniform(n, -frequency, frequency, rng))
-    frames = along_time[:, None] * (torch.arange(n_frames) + 0.5 - n_frames / 2) + n_frames / 2 - 0.5
-    bands = along_bands[:, None] * (torch.arange(n_bands) + 0.5) - 0.5
-    if frequency > 0:
-        spectrograms = _read_between(spectrograms, bands, dim=1)
-    return _read_between(spectrograms, frames, dim=2) if time > 0 else spectrograms
-
-
-def _read_between(spectrograms: Tensor, positions: Tensor, *, dim: int) -> Tensor:
-    """Values at fractional positions [B, size] along an axis of [B, M, F], mirrored at its ends."""
-    size = spectrograms.shape[dim]
-    wrapped = (positions + 0.5).remainder(2.0 * size)
-    inside = (torch.minimum(wrapped, 2.0 * size - wrapped) - 0.5).clamp(0.0, size - 1.0)
-    low = inside.floor()
-    fraction = (inside - low).to(spectrograms)
-    left = low.long().to(spectrograms.device)
-    right = (left + 1).clamp(max=size - 1)
-    shape = (-1, size, 1) if dim == 1 else (-1, 1, size)
-    between = torch.empty_like(spectrograms)
-
-    def part(rows: slice) -> None:
-        values = spectrograms[rows]
-        before = values.gather(dim, left[rows].view(shape).expand_as(values))
-        after = values.gather(dim, right[rows].view(shape).expand_as(values))
-        torch.lerp(before, after, fraction[rows].view(shape), out=between[rows])
-
-    over_parts(part, len(spectrograms))
-    return between
-
-
-def mask_bands(spectrograms: Tensor, *, dim: int, n_masks: int, max_share: float, rng: Generator) -> Tensor:
-    """SpecAugment: replaces `n_masks` random stretches along `dim` by the mean of the spectrogram.
-
-    Each stretch covers U(0, max_share) of the axis (dim 1: bands, dim 2: frames).
-
-    Shape: [B, M, F] -> [B, M, F].
-    Source: Park et al., "SpecAugment", 2019.
-    """
-    n, size = len(spectrograms), spectrograms.shape[dim]
-    position = torch.arange(size)
-    width = _uniform(n * n_masks, 0.0, max_share * size, rng).view(n, n_masks, 1)
-    start = torch.rand(n, n_masks, 1, generator=rng) * (size - width)
-    inside = (position >= start) & (position < start + width)
-    hidden = inside.any(dim=1).to(spectrograms.device)
-    hidden = hidden[:, :, None] if dim == 1 else hidden[:, None, :]
-    masked = torch.empty_like(spectrograms)
-
-    def part(rows: slice) -> None:
-        values = spectrograms[rows]
-        torch.where(hidden[rows], values.mean(dim=(1, 2), keepdim=True), values, out=masked[rows])
-
-    over_parts(part, n)
-    return masked
-
-
-def translate_in_time(spectrograms: Tensor, *, max_share: float, fill_db: float, rng: Generator) -> Tensor:
-    """Moves spectrograms by up to `max_share` of their width, earlier or later; vacated frames get `fill_db`.
-
-    Shape: [B, M, F] -> [B, M, F].
-    """
-    n, _, n_frames = spectrograms.shape
-    steps = (_uniform(n, -max_share, max_share, rng) * n_frames).round().long().tolist()
-    moved = torch.full_like(spectrograms, fill_db)
-    for row, step in enumerate(steps):
-        kept = n_frames - abs(step)
-        later, earlier = max(step, 0), max(-step, 0)
-        moved[row, :, later : later + kept] = spectrograms[row, :, earlier : earlier + kept]
-    return moved
 
 
 def augment_spectrograms(spectrograms: Tensor, config: AugmentConfig, *, rng: Generator) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earshot.audio.augment import translate_in_time
+from earshot.audio.spectrogram_changes import translate_in_time
 from earshot.data.splits import Fold
 from earshot.studies.bank import FeatureBank
 from earshot.studies.segmented import By, Segmented
