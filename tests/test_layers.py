@@ -25,6 +25,7 @@ ORDER = (
     ("explain",),
     ("runfolder",),
     ("hearing", "trainings"),
+    ("fold_trainer",),
     ("learning_curve", "run_page"),
     ("results",),
     ("experiment",),

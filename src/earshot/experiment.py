@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-import earshot
 from earshot.data.clips import Clips
 from earshot.data.splits import Fold, check_trainable, k_folds, trainable
 from earshot.deploy.bundle import Bundle, BundleMember, new_config
@@ -26,6 +22,7 @@ from earshot.deploy.weights import weights_suffix
 from earshot.errors import ConfigError, complaint
 from earshot.evaluation.metrics import summarise
 from earshot.evaluation.predictions import Predictions, safe_frame
+from earshot.fold_trainer import FoldTrainer
 from earshot.hearing import Heard, hear, window_samples
 from earshot.learning_curve import learning_curve
 from earshot.models.member import pick_device
@@ -43,10 +40,9 @@ from earshot.results import (
     run_metrics,
     write_results,
 )
-from earshot.runfolder import FoldFile, RunFolder
-from earshot.training.batches import balancing_weights, draw_seed
-from earshot.training.members import FittedFold, FoldData, MemberConfig
-from earshot.trainings import Job, make_side_by_side, sharing
+from earshot.runfolder import RunFolder
+from earshot.training.batches import balancing_weights
+from earshot.training.members import FittedFold, MemberConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +129,18 @@ class _Run:
         learned = trainable(self.clips)  # how long the clips of a test split are is for nobody to know
         self.length, self.hop = window_samples(self.recipe.audio, heard.view.n_samples[learned])
         self.novelty: dict[str, float] = {}
-        self.made: set[Path] = set()  # weights of folds that were trained side by side in this start
+        self.trainer = FoldTrainer(
+            folder=folder,
+            heard=heard,
+            clips=self.clips,
+            folds=self.folds,
+            recipe=self.recipe,
+            length=self.length,
+            hop=self.hop,
+            device=self.device,
+            n_jobs=experiment.n_jobs,
+            monitor=experiment.monitor,
+        )
         self.notes = list(self.clips.notes)
         self.test = _unheard_test(self.clips)
         if n_heard := int((self.clips.table["split"] == "test").sum()) - len(self.test):
@@ -184,95 +191,26 @@ class _Run:
 
     def _fit_family(self, name: str, config: MemberConfig) -> tuple[list[FittedFold], float]:
         """One model a fold, and the seconds that they took."""
-        self._fit_side_by_side(name, config)
-        fitted, seconds = [], 0.0
-        for number, fold in enumerate(self.folds):
-            result, took = self._fit_fold(name, number, config, fold)
-            fitted.append(result)
-            seconds += took
+        fitted, seconds = self.trainer.family(name, config)
         rows = np.concatenate([fold.test for fold in self.folds])
         joined = predictions_of(np.concatenate([f.probs for f in fitted]), self.clips, rows, split="oof")
         scores = summarise(joined, rng=np.random.default_rng(self.recipe.seed))
         self.say(f"{accuracy_line(f'{name}, out of fold', scores)}, {seconds:.0f} s")
         return fitted, seconds
 
-    def _fit_side_by_side(self, name: str, config: MemberConfig) -> None:
-        """Folds that take their time are trained together, as many as there are threads; results are on disk."""
-        n_processes = torch.get_num_threads() if self.experiment.n_jobs is None else self.experiment.n_jobs
-        if n_processes < 2 or not config.is_network:
-            return
-        jobs = [self._job(name, number, config, fold) for number, fold in enumerate(self.folds)]
-        jobs = [job for job in sharing(jobs, n_processes=n_processes) if job.is_long]
-        jobs = [job for job in jobs if job.file.load(job.data, device=self.device) is None]
-        self.made |= {job.file.weights for job in jobs}
-        if jobs:
-            task = f"{name}, {len(jobs)} {'folds' if len(jobs) > 1 else 'fold'}"
-            make_side_by_side(
-                jobs,
-                n_processes=n_processes,
-                on_progress=lambda done, total: self.experiment.monitor.progress(task, done, total),
-            )
-
-    def _fit_fold(self, name: str, number: int, config: MemberConfig, fold: Fold) -> tuple[FittedFold, float]:
-        """Trains on one fold, or reads back what an earlier start of this run has finished."""
-        job = self._job(name, number, config, fold)
-        finished = job.file.load(job.data, device=self.device)
-        if finished is not None:
-            when = "trained beside others" if job.file.weights in self.made else "finished before"
-            self.folder.log(f"{name} {fold.name}: {when}, read back ({finished[1]:.1f} s)")
-            return finished
-        task = f"{name}, {fold.name} of {len(self.folds)}"
-        made = job.make(lambda done, total: self.experiment.monitor.progress(task, done, total))
-        self.folder.log(f"{name} {fold.name}: {made[1]:.1f} s")
-        return made
-
-    def _job(self, name: str, number: int, config: MemberConfig, fold: Fold) -> Job:
-        clips = self.clips
-        data = FoldData(
-            view=self.heard.view,
-            targets=clips.targets,
-            groups=clips.groups,
-            train=fold.train,
-            test=fold.test,
-            length=self.length,
-            hop=self.hop,
-            rate_hz=self.recipe.audio.rate_hz,
-            multilabel=clips.is_multilabel,
-            gate=self.recipe.audio.gate,
-            window_score=self.recipe.audio.window_score,
-        )
-        file = FoldFile(
-            self.folder,
-            member=name,
-            fold=str(number + 1),
-            config=config,
-            identity=self._identity(config, fold),
-        )
-        return Job(config, data, draw_seed(self.recipe.seed, number), self.device, file)
-
     def _learning_curve(self, name: str, results: Results) -> dict[str, Any]:
         """What fewer clips would have given, and what more may bring; each share of each fold is kept on disk."""
 
         def fit(percent: int, number: int, fold: Fold) -> NDArray[np.float32]:
-            return self._fit_fold(f"{name}.share{percent}", number, self.recipe.members[name], fold)[0].probs
+            return self.trainer.fold(f"{name}.share{percent}", number, self.recipe.members[name], fold)[
+                0
+            ].probs
 
         curve = learning_curve(
             self.clips, self.folds, full=results.members[name], fit=fit, member=name, seed=self.recipe.seed
         )
         self.say(outlook_line(curve))
         return curve
-
-    def _identity(self, config: MemberConfig, fold: Fold) -> dict[str, Any]:
-        """Everything that the result of a fold depends on."""
-        return {
-            "earshot": earshot.__version__,
-            "torch": torch.__version__,
-            "seed": self.recipe.seed,
-            "audio": self.recipe.audio.model_dump(mode="json"),
-            "window": [self.length, self.hop],
-            "member": config.model_dump(mode="json"),
-            "clips": _digest(self.clips, self.heard.contents, fold),
-        }
 
     def _bundle(self, families: Families, results: Results) -> Bundle:
         """The fold models of each member that has a say, averaged; the members pooled and calibrated."""
@@ -377,15 +315,3 @@ def _valid_clips_train(clips: Clips) -> Clips:
     split = ["train" if is_valid else s for s, is_valid in zip(clips.table["split"], marked, strict=True)]
     note = f"{marked.sum()} validation clips take part in the folds like training clips"
     return clips.assign(split=split, notes=[note])
-
-
-def _digest(clips: Clips, contents: Sequence[str], fold: Fold) -> str:
-    """What a fold's result depends on in the data: which sounds, with which labels and groups, on which side."""
-    digest = hashlib.sha256()
-    columns = [clips.table[name].tolist() for name in ("label", "group", "id", "start_s", "end_s")]
-    parts = list(zip(contents, *columns, strict=True))
-    for side, rows in (("train", fold.train), ("test", fold.test)):
-        digest.update(side.encode())
-        for row in rows:
-            digest.update(("\0".join(map(str, parts[row])) + "\n").encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
