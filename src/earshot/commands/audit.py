@@ -37,7 +37,7 @@ def audit(
         rate_hz: Rate at which clips are heard; nothing is known above half of it.
         no_models: Do not look for shortcuts, leaks and doubtful labels.
         no_sounds: Leave sounds out of audit.html; spectrograms stay.
-        quiet: Print nothing but the summary and errors.
+        quiet: Print nothing but results and errors.
     """
     from earshot.audit.auditing import audit as look
     from earshot.audit.output import summary_text, write_fix_list, write_tables

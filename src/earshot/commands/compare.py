@@ -24,7 +24,7 @@ def compare(
         runs: Run folders of train, or folders of evaluate -o; two or more.
         output: Folder for comparison.html, comparison.csv (the pairs) and runs.csv.
         no_latency: Do not time the models.
-        quiet: Print nothing but the comparison and errors.
+        quiet: Print nothing but results and errors.
     """
     from earshot.comparing import compare_runs, comparison_values, write_comparison
     from earshot.report.comparison_text import comparison_text

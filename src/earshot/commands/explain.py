@@ -31,7 +31,7 @@ def explain(
         class_name: Class to explain; the most probable one without it.
         at: Second at which the explained window begins; without it the one that says most for the class.
         device: Where networks run; auto takes the fastest there is.
-        quiet: Print nothing but the verdict and errors.
+        quiet: Print nothing but results and errors.
     """
     from earshot.explain.asked import check_file
 

@@ -111,7 +111,7 @@ def predict(
         precision: Give no label below the thresholds that were fitted for this precision, for instance 0.95.
         windows: Write a row for each window of a file, with start_s and end_s, instead of a row a file.
         device: Where networks run; auto takes the fastest there is.
-        quiet: Print nothing but errors.
+        quiet: Print nothing but results and errors.
     """
     from earshot.deploy.bundle import Bundle
     from earshot.deploy.choices import Chooser
@@ -197,7 +197,7 @@ def evaluate(
         corruptions: Also score the clips damaged: standard, or names and groups such as noise,speed.
         baseline: Model, run, or metrics.json of an evaluation with corruptions, to set the errors beside.
         device: Where networks run; auto takes the fastest there is.
-        quiet: Print nothing but errors.
+        quiet: Print nothing but the table of corruptions and errors.
     """
     from earshot.evaluating import evaluate as score
     from earshot.evaluation.corruptions import CorruptionScores

@@ -40,7 +40,7 @@ def study(
         folds: Judge only these official folds, with commas in between.
         output: Folder for features, finished experiments and pages; runs/study-NAME without it.
         device: Where networks train; auto takes the fastest there is.
-        quiet: Print nothing but errors and the tables.
+        quiet: Print nothing but results and errors.
     """
     from earshot.studies.request import StudyRun
     from earshot.studies.study import run_study
