@@ -53,6 +53,18 @@ def test_a_folder_belongs_to_one_recipe(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b" / "experiment.toml").read_text() == "seed = 1\n"
 
 
+def test_other_words_about_the_same_recipe_are_no_other_recipe(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    with folder.locked():
+        folder.claim('description = "a first try"\nseed = 1\n')
+        folder.claim('# noted\ndescription = "a second try"\nseed = 1\n')
+        with pytest.raises(EarshotError, match="another recipe"):
+            folder.claim("seed = 2\n")
+        (tmp_path / "run" / "experiment.toml").write_text("seed = ")
+        with pytest.raises(EarshotError, match="another recipe"):
+            folder.claim("seed = 1\n")
+
+
 def test_the_log_adds_lines(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.log("one")

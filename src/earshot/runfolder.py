@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -53,7 +54,7 @@ class RunFolder:
             EarshotError: the folder holds a run with another recipe.
         """
         path = self.root / "experiment.toml"
-        if path.is_file() and path.read_text() != recipe_toml:
+        if path.is_file() and _meaning(path.read_text()) != _meaning(recipe_toml):
             raise EarshotError(
                 f"{self.root}: the folder holds a run with another recipe (see its experiment.toml). "
                 "Choose another folder with -o, or delete this one."
@@ -69,6 +70,14 @@ class RunFolder:
         stamp = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         with (self.root / "log.txt").open("a") as file:
             file.write(f"{stamp} {text}\n")
+
+
+def _meaning(recipe_toml: str) -> dict[str, Any]:
+    """All of a recipe but what is said of it; where it cannot be read it is like no other."""
+    try:
+        return {key: value for key, value in tomllib.loads(recipe_toml).items() if key != "description"}
+    except tomllib.TOMLDecodeError:
+        return {"unreadable": recipe_toml}
 
 
 class FoldFile:

@@ -121,7 +121,7 @@ class RecipeRows:
         return {
             "earshot": earshot.__version__,
             "torch": torch.__version__,
-            "recipe": self._recipe(row).model_dump(mode="json"),
+            "recipe": self._recipe(row).model_dump(mode="json", exclude={"description"}),
             "clips": [
                 [contents[path], *(str(value) for value in rest)]
                 for path, *rest in clips.table[
