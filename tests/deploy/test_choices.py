@@ -38,7 +38,6 @@ def test_without_wishes_the_most_probable_class_is_the_answer():
     chooser = Chooser(bundle())
     said = answer(chooser, TORN, novelty=99.0, reason="silent")
     assert (said.label, said.confidence, said.columns) == ("bark", 0.5, {})
-    assert chooser.is_plain
     assert not chooser.needs_novelty
 
 
@@ -93,6 +92,14 @@ def test_several_labels_are_said_the_most_probable_first():
     said = answer(chooser, (0.7, 0.1, 0.95), novelty=None)
     assert (said.label, said.confidence) == ("moo;bark", pytest.approx(0.95))
     assert answer(chooser, (0.1, 0.1, 0.1), novelty=None).columns["rejected"] == "unsure"
+
+
+def test_of_several_labels_those_are_said_that_the_scores_count():
+    chooser = Chooser(bundle(multilabel=True))
+    said = answer(chooser, (0.5, 0.49, 0.95), novelty=None)
+    assert (said.label, said.confidence, said.columns) == ("moo;bark", pytest.approx(0.95), {})
+    none = answer(chooser, (0.1, 0.2, 0.3), novelty=None)
+    assert (none.label, none.confidence, none.columns) == ("", None, {})
 
 
 def test_a_file_that_cannot_be_read_has_empty_columns():

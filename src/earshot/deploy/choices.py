@@ -14,12 +14,13 @@ import numpy as np
 from earshot.deploy.bundle import Bundle, Judgement
 from earshot.deploy.decisions import is_background
 from earshot.errors import ConfigError, complaint
+from earshot.evaluation.predictions import THRESHOLD
 
 REFUSALS: dict[str, str] = {
     "silent": "every sample is zero",
     "background": "the most probable class is a background class",
     "unknown": "the sound is unlike those of every class",
-    "unsure": "no class reaches the wanted precision",
+    "unsure": "no class is probable enough",
 }
 """Why a clip gets no label."""
 
@@ -69,11 +70,6 @@ class Chooser:
         """Whether clips must be judged, not only scored."""
         return self.reject
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether every clip gets its most probable class and nothing else."""
-        return not self.reject and self.sets is None and self.thresholds is None
-
     def answer(self, judgement: Judgement | None, *, reason: str = "") -> Answer:
         """The answer for a clip; None for one that could not be read. `reason` is that of its decoding."""
         if judgement is None:
@@ -89,9 +85,12 @@ class Chooser:
     def _said(self, judgement: Judgement) -> tuple[int, ...]:
         """Classes that are said, the most probable first."""
         best = np.argsort(-judgement.probs, kind="stable")
-        if self.thresholds is None:
+        if self.thresholds is not None:
+            passed = self.thresholds.apply(judgement.probs[None])[0]
+        elif self.multilabel:  # as in the scores
+            passed = judgement.probs >= THRESHOLD
+        else:
             return (int(best[0]),)
-        passed = self.thresholds.apply(judgement.probs[None])[0]
         return tuple(int(k) for k in best if passed[k])
 
     def _refusal(self, judgement: Judgement, said: tuple[int, ...], reason: str) -> str:
