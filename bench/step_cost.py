@@ -161,7 +161,9 @@ def main(*, n_rounds: int = 5, n_steps: int = 20) -> str:
     mine, other = import_s("earshot.training.fit"), import_s("lightning.pytorch")
     rows.append(("import, after torch", f"{mine:.2f} s", f"{other:.2f} s", f"{other - mine:+.2f} s"))
     note = f"Batches of {BATCH}; medians of {n_rounds} alternating rounds of {n_steps} steps, or ten times as many."
-    return table(("what", "earshot's loop", "Lightning", "Lightning minus ours, median of pairs"), rows, note=note)
+    return table(
+        ("what", "earshot's loop", "Lightning", "Lightning minus ours, median of pairs"), rows, note=note
+    )
 
 
 if __name__ == "__main__":
