@@ -70,7 +70,7 @@ def test_swapped_labels_are_doubted_first_and_the_right_one_is_suggested():
     assert doubts.quality[wrong].max() < np.delete(doubts.quality, wrong).min()
 
 
-def test_without_cleanlab_the_message_names_the_extra(monkeypatch):
+def test_without_cleanlab_the_message_names_the_library(monkeypatch):
     real = builtins.__import__
 
     def refuse(name, *rest, **options):
@@ -79,7 +79,7 @@ def test_without_cleanlab_the_message_names_the_extra(monkeypatch):
         return real(name, *rest, **options)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(ConfigError, match=r"earshot\[audit\]"):
+    with pytest.raises(ConfigError, match="pip install cleanlab"):
         doubtful_labels(LABELS, np.full((120, 3), 1 / 3))
 
 

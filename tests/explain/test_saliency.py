@@ -145,10 +145,10 @@ def test_scores_are_those_of_the_bundle(cnn, svm, sample):
     assert scorer.shares == {"svm": 0.3, "cnn": 0.7}
 
 
-def test_without_captum_the_message_names_the_extra(monkeypatch, cnn, sample):
+def test_without_captum_the_message_names_the_library(monkeypatch, cnn, sample):
     def missing(name):
         raise ImportError(name)
 
     monkeypatch.setattr(gradients.importlib, "import_module", missing)
-    with pytest.raises(ConfigError, match=r"earshot\[explain\]"):
+    with pytest.raises(ConfigError, match="pip install captum"):
         explain_clip(bundle_of(cnn=(CNN, [cnn], 1.0)), sample)

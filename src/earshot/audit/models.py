@@ -211,9 +211,7 @@ def doubtful_labels(labels: Labels, probs: NDArray[np.float64]) -> DoubtfulLabel
         from cleanlab.rank import get_label_quality_scores
     except ImportError as error:
         fix = "Run: pip install cleanlab; all else is done without it."
-        raise ConfigError(
-            complaint("audit", "label check", "no cleanlab", "the extra [audit]", fix)
-        ) from error
+        raise ConfigError(complaint("audit", "cleanlab", "missing", "an installed library", fix)) from error
     ranked = find_label_issues(
         labels,
         probs,
