@@ -74,7 +74,7 @@ def main() -> str:
     ]
     note = (
         f"{n} folds of ESC-10, {EPOCHS} epochs each, medians of {ROUNDS} alternating rounds. The start of a "
-        "process, some 3 s, counts here for 4 epochs and in the default recipe for 120."
+        f"process, some 3 s, counts here for {EPOCHS} epochs and in the default recipe for 120."
     )
     return table(("the default network", "time", "against one after the other"), rows, note=note)
 
