@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from earshot.errors import ConfigError
-from earshot.models.layers import ACTIVATIONS, FORMS, Norm, build_layers, parse_layer
+from earshot.models.layers import ACTIVATIONS, FORMS, Dropout, Norm, build_layers, parse_layer
 
 ONE_OF_EACH = [
     *("conv 3 4 relu", "norm", "average 2", "pool 2", "tanh", "drop 0.5", "leaky", "gelu", "relu"),
@@ -129,3 +129,55 @@ def test_batch_norm_otherwise_is_torchs(shape):
     values = torch.randn(6, *shape)
     torch.testing.assert_close(norm(values), wanted(values))
     torch.testing.assert_close(norm.eval()(values), wanted.eval()(values))
+
+
+SHAPES = [(7, 13), (3, 5, 11), (4, 8, 9, 10)]
+
+
+def dropped(rate, values, *, seed=0):
+    torch.manual_seed(seed)
+    return Dropout(rate).train()(values)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.25, 0.5, 0.9])
+def test_dropout_drops_its_share_in_every_place_and_keeps_the_mean(rate):
+    out = dropped(rate, torch.ones(400_000))
+    assert out.unique().tolist() == pytest.approx([0, 1 / (1 - rate)], rel=1e-4)
+    tolerance = 5 * (rate * (1 - rate) / 100_000) ** 0.5
+    for place in range(4):  # of the four values that share a draw
+        assert abs(float((out[place::4] == 0).float().mean()) - rate) < tolerance
+    zero = (out == 0).float().view(-1, 4) - rate
+    assert torch.allclose(zero.T @ zero / len(zero), rate * (1 - rate) * torch.eye(4), atol=0.005)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("is_channels_last", [False, True])
+def test_dropout_leaves_order_and_layout_alone(shape, is_channels_last):
+    values = torch.rand(shape) + 1
+    if is_channels_last:
+        is_4d = values.ndim == 4
+        values = values.contiguous(memory_format=torch.channels_last) if is_4d else values.transpose(0, -1)
+    out = dropped(0.5, values.requires_grad_())
+    out.sum().backward()
+    assert values.grad is not None
+    assert torch.equal(out, values * values.grad)  # what is kept is doubled, and so is its gradient
+    assert set(values.grad.unique().tolist()) == {0.0, 2.0}
+    if is_channels_last and values.ndim == 4:
+        assert out.stride() == values.stride()
+
+
+def test_dropout_follows_the_seed():
+    values = torch.rand(1000)
+    assert torch.equal(dropped(0.3, values), dropped(0.3, values))
+    assert not torch.equal(dropped(0.3, values), dropped(0.3, values, seed=1))
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-6, 1 - 1e-6])
+def test_dropout_at_the_ends_gives_finite_values(rate):
+    assert torch.isfinite(dropped(rate, torch.ones(1000))).all()
+
+
+def test_dropout_does_nothing_in_use_and_takes_nothing():
+    values = torch.rand(5, 3)
+    assert Dropout(0.5).eval()(values) is values
+    assert dropped(0.5, torch.zeros(0, 3)).shape == (0, 3)

@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from earshot.models.layers import Shape
+from earshot.models.layers import Dropout, Shape
 from earshot.models.scaling import ScaleName, Scaler
 from earshot.models.stack import Network, Preset, StackConfig
 
@@ -71,7 +71,7 @@ class Cnn2d(Network):
             ]
             n_in = n_out
         self.blocks = nn.Sequential(*layers)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(n_in, n_classes)
 
     def embed(self, features: Tensor) -> Tensor:

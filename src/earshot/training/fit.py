@@ -29,6 +29,7 @@ from earshot.training.optimise import (
     precision_for,
 )
 from earshot.training.options import TrainingConfig
+from earshot.training.pages import kept_pages
 from earshot.training.stopping import Judge
 
 _CHECKPOINT_EVERY_S = 5.0
@@ -41,6 +42,7 @@ class TrainingDiverged(EarshotError):
     """The loss became infinite or not a number."""
 
 
+@kept_pages()
 def fit_network(
     network: nn.Module,
     batches: Batches,
