@@ -197,7 +197,7 @@ def evaluate(
         corruptions: Also score the clips damaged: standard, or names and groups such as noise,speed.
         baseline: Model, run, or metrics.json of an evaluation with corruptions, to set the errors beside.
         device: Where networks run; auto takes the fastest there is.
-        quiet: Print nothing but the table of corruptions and errors.
+        quiet: Print nothing but results and errors.
     """
     from earshot.evaluating import evaluate as score
     from earshot.evaluation.corruptions import CorruptionScores
@@ -219,12 +219,12 @@ def evaluate(
         )
         about = f"{metrics['n_clips']} clips"
         about += f", {metrics['n_failed']} could not be read" if metrics["n_failed"] else ""
-        monitor.say(accuracy_line(about, metrics))
+        print(accuracy_line(about, metrics))
         if corruptions:
             scores = CorruptionScores.from_dict(metrics["corruptions"])
             print(scores.to_table().round(3).to_string(index=False))
             for line in robustness_lines(scores, metrics.get("corruption_errors")):
-                monitor.say(line)
+                print(printable(line))
         if output:
             monitor.say(f"report: {output / 'report.html'}")
             if corruptions:
