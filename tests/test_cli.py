@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import pickle
+import re
 import resource
 import shutil
 import signal
@@ -233,6 +234,20 @@ def test_train_predict_and_evaluate_say_what_they_did(
     assert said.err == ""
     assert json.loads((tmp_path / "scores" / "metrics.json").read_text())["accuracy"] == 1.0
     assert (tmp_path / "scores" / "report.html").is_file()
+
+
+def test_the_table_of_corruptions_and_what_it_comes_to_are_printed(
+    model: Path, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        command("evaluate", model, sounds, "-o", tmp_path / "base", "--corruptions", "gain", "--quiet") == 0
+    )
+    table = capsys.readouterr().out
+    assert re.search(r"^ *gain( +\d+(\.\d+)?){6}", table, re.MULTILINE)  # severities and their mean
+    assert "damaged: " in table
+    options = ("--corruptions", "gain", "--baseline", tmp_path / "base" / "metrics.json", "--quiet")
+    assert command("evaluate", model, sounds, *options) == 0
+    assert "mean corruption error" in capsys.readouterr().out
 
 
 def test_without_an_output_predict_prints_the_best_guesses(

@@ -199,6 +199,7 @@ def evaluate(
         device: Where networks run; auto takes the fastest there is.
         quiet: Print nothing but results and errors.
     """
+    from earshot.data.fields import printable
     from earshot.evaluating import evaluate as score
     from earshot.evaluation.corruptions import CorruptionScores
     from earshot.results import accuracy_line
