@@ -5,12 +5,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from earshot import files
+from earshot.audio.windows import InMemory
 from earshot.errors import EarshotError
 from earshot.files import write_whole
-from earshot.runfolder import RunFolder
+from earshot.models.member import NetworkMember
+from earshot.runfolder import FoldFile, RunFolder
+from earshot.training.fold import FittedFold, build_front_end
+from earshot.training.members import FoldData, MemberConfig
+from earshot.training.networks import prepared_network
 
 
 def test_a_second_holder_is_refused_at_once_and_named_the_way_out(tmp_path: Path) -> None:
@@ -93,3 +99,40 @@ def test_a_folder_that_cannot_be_made_is_one_plain_error(tmp_path: Path) -> None
     (tmp_path / "file").write_text("x")
     with pytest.raises((EarshotError, OSError)):
         RunFolder(tmp_path / "file" / "run")
+
+
+def test_weights_of_other_data_are_not_taken_for_those_that_were_scored(tmp_path, monkeypatch):
+    config = MemberConfig.model_validate(
+        {"features": {"kind": "decimated", "seconds": 1.0}, "model": {"kind": "mlp", "hidden": [4]}}
+    )
+    data = FoldData(
+        view=InMemory([np.zeros(8_000, np.int16)] * 2),
+        targets=np.eye(2, dtype=np.float32),
+        groups=np.array(["a", "b"], object),
+        train=np.array([0]),
+        test=np.array([1]),
+        length=8_000,
+        hop=8_000,
+        rate_hz=8_000,
+        multilabel=False,
+    )
+    shape = data.input_shape(config)
+    network = prepared_network(config.model, input_shape=shape, n_classes=2, seed=0)
+    fitted = FittedFold(
+        NetworkMember(build_front_end(config, 8_000), network), np.array([[0.9, 0.1]], np.float32), []
+    )
+    first, other = (
+        FoldFile(RunFolder(tmp_path), member="m", fold="1", config=config, identity=identity)
+        for identity in ("first", "other")
+    )
+    first.save(fitted, seconds=1)
+    assert first.load(data, device="cpu") is not None
+    assert other.load(data, device="cpu") is None
+
+    def full(path, body):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("earshot.runfolder.write_whole", full)  # after the weights
+    with pytest.raises(OSError, match="no space"):
+        other.save(fitted, seconds=1)
+    assert first.load(data, device="cpu") is None

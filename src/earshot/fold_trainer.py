@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-import earshot
 from earshot.data.clips import Clips
 from earshot.data.splits import Fold
 from earshot.hearing import Heard
@@ -20,6 +19,7 @@ from earshot.runfolder import FoldFile, RunFolder
 from earshot.training.batches import draw_seed
 from earshot.training.members import FittedFold, FoldData, MemberConfig
 from earshot.trainings import Job, make_side_by_side, sharing
+from earshot.versions import versions
 
 
 @dataclass(kw_only=True)
@@ -113,8 +113,7 @@ class FoldTrainer:
     def _identity(self, config: MemberConfig, fold: Fold) -> dict[str, Any]:
         """Everything that the result of a fold depends on."""
         return {
-            "earshot": earshot.__version__,
-            "torch": torch.__version__,
+            "versions": versions(),
             "seed": self.recipe.seed,
             "audio": self.recipe.audio.model_dump(mode="json"),
             "window": [self.length, self.hop],

@@ -98,6 +98,8 @@ class FoldFile:
 
     def save(self, fitted: FittedFold, *, seconds: float) -> None:
         """Writes weights, then held-out probabilities; the checkpoint goes when both are safe."""
+        held_out = self.folder / "held_out.safetensors"
+        held_out.unlink(missing_ok=True)  # it vouches for the weights beside it, and these go now
         write_weights(self.weights, fitted.member)
         about = {
             "identity": self.identity,
@@ -106,7 +108,7 @@ class FoldFile:
             "seconds": json.dumps(seconds),
         }
         body = safetensors.numpy.save({"probs": np.ascontiguousarray(fitted.probs)}, metadata=about)
-        write_whole(self.folder / "held_out.safetensors", body)
+        write_whole(held_out, body)
         self.checkpoint.remove()
 
     def load(self, data: FoldData, *, device: str) -> tuple[FittedFold, float] | None:

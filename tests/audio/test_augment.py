@@ -352,3 +352,15 @@ def test_clean_rows_do_not_ask_for_a_rate_and_copies_are_never_clean():
     same, _ = augment_waveforms(noises(4), targets, only(clean_share=0.5), rng=rng())
     assert torch.equal(same, noises(4))
     assert only(clean_share=0.5).for_copies().clean_share == 0
+
+
+def test_cepstra_are_stretched_in_time_only_and_power_is_filled_with_nothing():
+    config = AugmentConfig(time_translate=0.2, frequency_resize=0.2, gain_db=3.0)
+    cepstra, power, rows = (config.for_view(holds) for holds in ("cepstra", "power", "other"))
+    ramps = torch.arange(13.0)[:, None].expand(6, 13, 40)  # a coefficient each: no frame may mix them
+    assert torch.equal(augment_spectrograms(ramps, cepstra, rng=rng()), ramps)
+    assert cepstra.time_resize == config.time_resize > 0
+    assert float(augment_spectrograms(torch.rand(50, 8, 40), power, rng=rng()).min()) == 0
+    assert augment_spectrograms(ramps, rows, rng=rng()) is ramps
+    assert config.for_view("levels") == config
+    assert {each.gain_db for each in (cepstra, power, rows)} == {3.0}

@@ -363,3 +363,19 @@ def test_the_folder_is_read_with_the_groups_of_its_table(clips: Clips, tmp_path:
     assert len(loaded) == 24
     assert loaded.classes == ("hiss", "hum")
     assert loaded.table.groupby("group").size().eq(8).all()
+
+
+def test_copies_of_a_sound_are_held_out_together(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        for i in range(6):
+            samples = rng.normal(0, 0.1, 800)
+            for copy in ("", "-copy"):
+                soundfile.write(tmp_path / name / f"{i}{copy}.wav", samples, 8_000)
+    marked = with_test_side(read_clips(tmp_path), test_fraction=0.3)
+    sides = {}
+    for path, side in zip(marked.table["path"], marked.table["split"], strict=True):
+        sides.setdefault(Path(path).read_bytes(), set()).add(side)
+    assert {len(each) for each in sides.values()} == {1}
+    assert {"train", "test"} == set().union(*sides.values())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,15 @@ def test_every_fold_holds_every_class(sizes: list[list[int]], n_folds: int) -> N
     clips = clips_of([label for label, _ in rows], [group for _, group in rows])
     for fold in splits.k_folds(clips, n_folds=n_folds):
         assert set(clips.labels[fold.test]) == set(range(len(sizes)))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_class_is_judged_unlearned_where_groups_hold_several_and_a_better_deal_exists(seed: int) -> None:
+    n_of = [[1, 2, 3, 0], [2, 1, 0, 2], [1, 0, 3, 0], [0, 0, 0, 1], [2, 0, 0, 0], [3, 0, 3, 1]]
+    rows = [("abcd"[k], f"g{g}") for g, row in enumerate(n_of) for k, n in enumerate(row) for _ in range(n)]
+    clips = clips_of([label for label, _ in rows], [group for _, group in rows])
+    for fold in splits.k_folds(clips, seed=seed):
+        assert set(clips.labels[fold.train]) == set(range(4))
 
 
 def test_folds_are_balanced_when_groups_allow_it() -> None:
@@ -213,6 +223,43 @@ def test_copies_of_a_sound_join_one_group() -> None:
     assert merged.groups[0] == merged.groups[2] == merged.groups[3] != merged.groups[1]
     assert "1 clips are copies of others: grouped with them" in merged.notes
     assert any("0.wav (a) and 2.wav (b)" in note for note in merged.notes)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "together"),
+    [
+        ([(0, 5), (1, 6)], True),  # other cut points
+        ([(0, None), (0, 6)], True),  # one whole, one with an end
+        ([(0, 5), (5, 6)], False),
+        ([(3, None), (0, 3)], False),
+    ],
+)
+def test_files_of_one_content_are_copies_where_they_overlap(
+    ranges: list[tuple[float, float | None]], together: bool
+) -> None:
+    starts, ends = zip(*ranges, strict=True)
+    clips = Clips(pd.DataFrame({"path": ["a.wav", "b.wav"], "start_s": starts, "end_s": ends}))
+    merged = splits.merge_duplicates(clips, ["same", "same"])
+    assert (merged.groups[0] == merged.groups[1]) is together
+    assert len(merged.notes) == len(clips.notes) + together
+
+
+def test_a_row_that_stands_twice_with_two_labels_is_named() -> None:
+    clips = Clips(
+        pd.DataFrame({"path": ["a.wav"] * 2, "label": ["x", "y"], "start_s": [0, 0], "end_s": [1, 1]})
+    )
+    merged = splits.merge_duplicates(clips, ["same", "same"])
+    assert any("two labels: a.wav@0-1 (x) and a.wav@0-1#2 (y)" in note for note in merged.notes)
+
+
+def test_ten_thousand_copies_are_merged_in_no_time() -> None:
+    n = 10_000
+    clips = Clips(pd.DataFrame({"path": [f"{i}.wav" for i in range(n)]}))
+    started = time.perf_counter()
+    merged = splits.merge_duplicates(clips, ["same"] * n)
+    assert time.perf_counter() - started < 5
+    assert len(set(merged.groups)) == 1
+    assert f"{n - 1} clips are copies of others: grouped with them" in merged.notes
 
 
 def test_segments_of_one_file_are_not_copies() -> None:

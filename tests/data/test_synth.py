@@ -113,3 +113,22 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 def test_folds_of_the_corpus_are_its_recordings(tmp_path: Path) -> None:
     clips = read_clips(synthesise(tmp_path, n_per_class=4, n_recordings=2))
     assert [len(fold.test) for fold in k_folds(clips)] == [16, 16]
+
+
+def test_a_recording_s_room_is_drawn_apart_from_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    first_draws = []
+
+    def sound(n: int, rate_hz: int, source: np.random.Generator, rng: np.random.Generator) -> np.ndarray:
+        first_draws.append(source.random())
+        return np.ones(n)
+
+    def room(dry: np.ndarray, rate_hz: int, device: np.random.Generator) -> np.ndarray:
+        first_draws.append(device.random())
+        return dry
+
+    monkeypatch.setitem(SOUNDS, next(iter(SOUNDS)), sound)
+    monkeypatch.setattr("earshot.data.synth._in_room", room)
+    clip(next(iter(SOUNDS)), 0, 0)
+    clip(next(iter(SOUNDS)), 0, 1)
+    assert first_draws[:2] == first_draws[2:]  # the same recording
+    assert len(set(first_draws)) == 2

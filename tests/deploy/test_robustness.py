@@ -12,6 +12,7 @@ from earshot.audio.windows import to_float, to_int16
 from earshot.deploy.robustness import score_damaged, taught_to
 from earshot.errors import ConfigError, DataError
 from earshot.evaluation.predictions import Predictions
+from earshot.training.members import MemberConfig
 
 from .. import corpus
 
@@ -84,6 +85,17 @@ def test_copies_for_a_classical_member_teach_it_what_waveforms_can_show(bundle):
         *("white_noise", "pink_noise", "gain", "speed", "time_stretch", "pitch_shift", "time_shift")
     }
     assert taught_to(SimpleNamespace(config=SimpleNamespace(members={"fast": svm}))) == frozenset()
+
+
+def test_masks_teach_nothing_where_the_features_are_no_spectrogram(bundle):
+    network = next(each for each in bundle.config.members.values() if each.config.is_network)
+    config = MemberConfig.model_validate(
+        {"features": {"kind": "decimated", "seconds": 0.1}, "model": {"kind": "mlp"}}
+    )
+    rows = network.model_copy(update={"config": config})
+    assert not {"dropouts", "low_pass", "high_pass"} & taught_to(
+        SimpleNamespace(config=SimpleNamespace(members={"rows": rows}))
+    )
 
 
 def test_background_comes_from_clips_of_other_recordings(bundle, clips, monkeypatch):

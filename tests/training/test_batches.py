@@ -167,7 +167,7 @@ def test_seeds_of_neighbouring_numbers_differ_and_stay_in_63_bits():
     seeds = {draw_seed(a, b, c) for a in range(5) for b in range(5) for c in range(5)}
     assert len(seeds) == 125
     assert all(0 <= seed < 2**63 for seed in seeds)
-    assert draw_seed(1, 2) == draw_seed(1, 2)
+    assert draw_seed(1, 2) == draw_seed(1, 2) != draw_seed(1, 2, 0)
 
 
 def fixed(n=10, *, dtype=torch.float32, **values):

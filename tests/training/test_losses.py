@@ -48,9 +48,10 @@ def test_without_gamma_the_focal_loss_is_the_plain_one(multilabel):
 
 
 @pytest.mark.parametrize("multilabel", [False, True])
-def test_the_focal_loss_of_certain_outputs_has_finite_gradients(multilabel):
-    logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0]], requires_grad=True)
-    focal_loss(logits, torch.eye(2)[[0, 0]], gamma=2.0, multilabel=multilabel).backward()
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_the_focal_loss_of_certain_outputs_has_finite_gradients(gamma, multilabel):
+    logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0], [30.0, 0.0]], requires_grad=True)
+    focal_loss(logits, torch.eye(2)[[0, 0, 0]], gamma=gamma, multilabel=multilabel).backward()
     assert torch.isfinite(logits.grad).all()
 
 

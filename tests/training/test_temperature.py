@@ -20,3 +20,11 @@ def test_scores_without_an_error_do_not_mean_certainty():
     temperature = fit_temperature(targets.astype(np.float64), targets)
     wrong = np.exp(log_softmax(np.array([1.0, 0.0, 0.0]) / temperature))[1]
     assert 1e-3 < wrong < 0.1
+
+
+def test_scores_a_thousand_times_too_large_are_brought_down():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4_000, 4))
+    sampled = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    targets = np.eye(4, dtype=np.float32)[sampled]
+    assert fit_temperature(1000 * logits, targets) == pytest.approx(1000, rel=0.1)

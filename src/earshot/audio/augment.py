@@ -11,6 +11,7 @@ Conventions
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,6 +28,8 @@ from earshot.audio.waveform_changes import (
     rms,
     uniform,
 )
+
+Holds = Literal["levels", "power", "cepstra", "other"]
 
 
 class AugmentConfig(BaseModel):
@@ -80,10 +83,24 @@ class AugmentConfig(BaseModel):
 
     def for_copies(self) -> AugmentConfig:
         """What of it changes the copies for a classical model: waveforms, one at a time; labels stay hard."""
-        nothing = {"time_resize": 0.0, "frequency_resize": 0.0, "time_translate": 0.0}
-        masks = {"n_time_masks": 0, "n_frequency_masks": 0}
         # The clips themselves are learned from as well: no copy need stay clean.
-        return self.model_copy(update={"mix_probability": 0.0, "clean_share": 0.0} | nothing | masks)
+        return self.for_view("other").model_copy(update={"mix_probability": 0.0, "clean_share": 0.0})
+
+    def for_view(self, holds: Holds) -> AugmentConfig:
+        """What of it means something for a view that holds levels (dB), power, cepstra or something else.
+
+        Neighbouring cepstral coefficients are no neighbours in frequency, and no level fills them.
+        """
+        return self.model_copy(update=_SWITCHED_OFF[holds])
+
+
+_NO_LEVELS = {"frequency_resize": 0.0, "time_translate": 0.0, "n_time_masks": 0, "n_frequency_masks": 0}
+_SWITCHED_OFF: dict[Holds, dict[str, float]] = {
+    "levels": {},
+    "power": {"translate_fill_db": 0.0},  # no decibels there: nothing is heard where nothing is
+    "cepstra": _NO_LEVELS,
+    "other": _NO_LEVELS | {"time_resize": 0.0},
+}
 
 
 def augment_waveforms(
@@ -153,8 +170,9 @@ def _of_rows(waveforms: Tensor, chosen: Tensor, change: Callable[[Tensor], Tenso
 def augment_spectrograms(spectrograms: Tensor, config: AugmentConfig, *, rng: Generator) -> Tensor:
     """The spectrogram half of the recipe; features that are no spectrograms come back as they are.
 
-    A spectrogram is of floating point, with bands and frames. Rows of values [B, D] and pictures [B, 3, H, W] have
-    no axis that a stretch or a mask along time or frequency could mean.
+    A spectrogram is of floating point, with bands and frames; what it holds decides what of a recipe means
+    something (`AugmentConfig.for_view`). Rows of values [B, D] and pictures [B, 3, H, W] have no axis that a
+    stretch or a mask along time or frequency could mean.
 
     Shape: [B, M, F] -> [B, M, F], dB.
     """

@@ -99,7 +99,14 @@ CORRUPTIONS: dict[str, Corruption] = {
         _SNRS_DB,
         "SNR in dB",
         "noise",
-        ("noise_probability", "noise", "coloured_noise", "AddGaussianNoise", "AddGaussianSNR"),
+        (
+            "noise_probability",
+            "noise",
+            "coloured_noise",
+            "AddGaussianNoise",
+            "AddGaussianSNR",
+            "AddColorNoise",
+        ),
     ),
     "pink_noise": Corruption(
         damage.pink_noise,

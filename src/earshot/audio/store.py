@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 
 from earshot.audio.blocks import DecodeLimits
 from earshot.audio.decode_pool import Catalogue, DecodePool, Job, Range
@@ -89,7 +90,8 @@ class AudioStore:
     ) -> None:
         self.rate_hz, self.root = rate_hz, Path(root) if root is not None else _default_root()
         options = WorkerOptions(rate_hz, quality, limits or DecodeLimits(), timeout_s, _WORKER_BYTES)
-        self._flavour = f"{_VERSION}|{soundfile.__libsndfile_version__}|{rate_hz}|{quality}|{options.limits}"
+        codecs = f"{soundfile.__libsndfile_version__}|{soxr.__version__}"
+        self._flavour = f"{_VERSION}|{codecs}|{rate_hz}|{quality}|{options.limits}"
         self._folder = self.root / "shards"
         self._pool = DecodePool(options, n_workers=n_workers or _n_cores())
         self._keeps_workers = False

@@ -45,7 +45,7 @@ from earshot.audio.windows import to_int16
 from earshot.data import fields
 from earshot.data.clips import Clips
 from earshot.data.provenance import Journal, VariantFile, write_csv, write_renamed
-from earshot.data.splits import check_no_leak, hold_out, trainable
+from earshot.data.splits import check_no_leak, hold_out, merge_duplicates, trainable
 from earshot.errors import ConfigError, DataError, DecodeError, complaint
 from earshot.files import sha256_of, write_whole
 from earshot.monitor import Monitor, Silent
@@ -128,6 +128,8 @@ def with_test_side(
 ) -> Clips:
     """Marks clips as test before anything is augmented: a fold of the data, or a share dealt by whole groups.
 
+    Copies of one sound are one group here as in training.
+
     Raises:
         ConfigError: both are given, the data have a test side already, or no such fold.
         DataError: a group would stand on both sides.
@@ -139,6 +141,7 @@ def with_test_side(
         rule = "one way to choose the test side"
         there = "a test split in the data" if has_test else "a fold and a fraction"
         raise ConfigError(complaint("augment", "test side", there, rule, "Leave the option out."))
+    clips = merge_duplicates(clips, _contents(clips))
     if test_fraction is not None:
         test = hold_out(clips, test_fraction=test_fraction, seed=seed).test
     else:
@@ -149,6 +152,17 @@ def with_test_side(
     split = np.where(clips.table["split"] == "", "train", clips.table["split"]).astype(object)
     split[test] = "test"
     return clips.assign(split=split.tolist())
+
+
+def _contents(clips: Clips) -> list[str]:
+    """Hash of each clip's file, empty where it cannot be read: that is said when it is to be augmented."""
+    hashes = {}
+    for path in dict.fromkeys(clips.table["path"]):
+        try:
+            hashes[path] = sha256_of(Path(path))
+        except OSError:
+            hashes[path] = ""
+    return [hashes[path] for path in clips.table["path"]]
 
 
 def render(

@@ -225,12 +225,13 @@ def _ids(
             raise rows.fault(i, "id", name, "a different id on every row", "Rename it or drop the column.")
         taken.add(name)
     ids = []
+    last: dict[str, int] = {}  # number that each name was given
     for name, path, start, end in zip(given, paths, start_s, end_s, strict=True):
         if not name:
-            stem = _relative(path, root) + _range_text(start, end)
-            name, n = stem, 1
+            stem = name = _relative(path, root) + _range_text(start, end)
             while name in taken:
-                name, n = f"{stem}#{n + 1}", n + 1
+                last[stem] = last.get(stem, 1) + 1
+                name = f"{stem}#{last[stem]}"
             taken.add(name)
         ids.append(name)
     return ids

@@ -6,6 +6,7 @@ same seed. Only clips whose split is empty or "train" are dealt out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,10 +179,13 @@ def _shared_stretch(clips: Clips, left: Indices, right: Indices) -> tuple[int, i
 
 
 def merge_duplicates(clips: Clips, contents: list[str]) -> Clips:
-    """Puts clips of identical sound into one group, so that no copy is judged on that was learned from.
+    """Puts clips of the same sound into one group, so that no copy is judged on that was learned from.
+
+    Clips share a sound where they are cut from files of one content and overlap in time. Segments of one file are
+    not copies, overlapping ones neither: whoever puts those into two groups is told so (`check_no_leak`).
 
     Args:
-        contents: hash of each clip's file, [N]; empty where unknown. Segments of one file are not copies.
+        contents: hash of each clip's file, [N]; empty where unknown.
     """
     table = clips.table
     owner = {group: group for group in table["group"]}
@@ -192,19 +196,46 @@ def merge_duplicates(clips: Clips, contents: list[str]) -> Clips:
             group = owner[group]
         return group
 
-    first: dict[tuple[str, object, object], int] = {}
+    groups, labels, ids = (table[name].tolist() for name in ("group", "label", "id"))
+    paths, ranges = table["path"].tolist(), _ranges(clips)
     n_copies, clash = 0, ""
-    for i, content in enumerate(contents):
-        j = first.setdefault((content, table["start_s"].iloc[i], str(table["end_s"].iloc[i])), i)
-        if i == j or not content:
-            continue
-        n_copies += 1
-        owner[root(table["group"].iloc[i])] = root(table["group"].iloc[j])
-        if table["label"].iloc[i] != table["label"].iloc[j]:
-            clash = clash or " and ".join(f"{table['id'].iloc[k]} ({table['label'].iloc[k]})" for k in (j, i))
+    for rows in _overlapping(contents, ranges):
+        first: dict[tuple[float, float], int] = {}
+        copies = [i for i in rows if i != first.setdefault(ranges[i], i) or paths[i] != paths[rows[0]]]
+        n_copies += len(copies)
+        for i in rows if copies else []:
+            owner[root(groups[i])] = root(groups[rows[0]])
+            j = first[ranges[i]]
+            if labels[i] != labels[j]:
+                clash = clash or f"{ids[j]} ({labels[j]}) and {ids[i]} ({labels[i]})"
     notes = [f"{n_copies} clips are copies of others: grouped with them"] if n_copies else []
     notes += [f"the same sound has two labels: {clash}"] if clash else []
-    return clips.assign(group=[root(group) for group in table["group"]], notes=notes) if notes else clips
+    return clips.assign(group=[root(group) for group in groups], notes=notes) if notes else clips
+
+
+def _ranges(clips: Clips) -> list[tuple[float, float]]:
+    """Start and end of each clip in its file, s; the end of the file is infinite."""
+    table = clips.table
+    return list(zip(table["start_s"].tolist(), table["end_s"].fillna(np.inf).tolist(), strict=True))
+
+
+def _overlapping(contents: list[str], ranges: list[tuple[float, float]]) -> Iterator[list[int]]:
+    """The clips of one content that overlap or are joined by others that do, two or more at a time."""
+    rows_of: dict[str, list[int]] = {}
+    for i, content in enumerate(contents):
+        if content:
+            rows_of.setdefault(content, []).append(i)
+    for rows in rows_of.values():
+        rows.sort(key=lambda i: (ranges[i], i))
+        start, reach = 0, -np.inf
+        for k, i in enumerate(rows):
+            if ranges[i][0] >= reach and k > start:
+                if k > start + 1:
+                    yield rows[start:k]
+                start = k
+            reach = max(reach, ranges[i][1])
+        if len(rows) > start + 1:
+            yield rows[start:]
 
 
 def _fold(pool: Indices, is_test: npt.NDArray[np.bool_], *, name: str) -> Fold:

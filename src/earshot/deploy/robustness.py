@@ -127,11 +127,11 @@ def taught_to(bundle: Bundle) -> frozenset[str]:
     """What any member's training had something like; classical ones are trained on changed sounds if asked to."""
     taught: frozenset[str] = frozenset()
     for member in bundle.config.members.values():
-        augment = member.config.augment
+        changes = member.config.changes
         if member.config.is_network:
-            taught |= taught_by(augment)
-        elif augment.n_copies:
-            taught |= taught_by(augment.for_copies())
+            taught |= taught_by(changes)
+        elif changes.n_copies:
+            taught |= taught_by(changes.for_copies())
     return taught
 
 

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import earshot
 from earshot.data.splits import Fold
 from earshot.errors import ConfigError
 from earshot.evaluation.metrics import confusion_matrix
@@ -37,6 +36,7 @@ from earshot.training.batches import draw_seed
 from earshot.training.checkpoint import Checkpoint
 from earshot.training.history import repeat_seeds
 from earshot.training.on_features import FittedFeatures, fit_on_features
+from earshot.versions import versions
 
 Progress = Callable[[int, int], None]
 
@@ -166,8 +166,7 @@ class Workbench:
         """Everything that an attempt's result depends on, as a hash; names and published figures do not count."""
         assert row.model is not None
         parts: dict[str, Any] = {
-            "earshot": earshot.__version__,
-            "torch": torch.__version__,
+            "versions": versions(),
             "model": row.model.model_dump(mode="json"),
             "training": row.training.model_dump(mode="json"),
             "n_translated": row.n_translated,

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-import earshot
 from earshot.data.clips import Clips
 from earshot.evaluation.predictions import Predictions
 from earshot.experiment import Experiment, RunResult, run
@@ -23,6 +21,7 @@ from earshot.results import predictions_of
 from earshot.studies.data import TEST_SPLIT, StudyData
 from earshot.studies.outcome import Attempt, AttemptFile
 from earshot.studies.spec import Row
+from earshot.versions import versions
 
 
 @dataclass(frozen=True)
@@ -119,8 +118,7 @@ class RecipeRows:
         clips = self._clips()
         contents = dict(zip(self.data.clips.table["path"], self.data.contents, strict=True))
         return {
-            "earshot": earshot.__version__,
-            "torch": torch.__version__,
+            "versions": versions(),
             "recipe": self._recipe(row).model_dump(mode="json", exclude={"description"}),
             "clips": [
                 [contents[path], *(str(value) for value in rest)]

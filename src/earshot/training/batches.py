@@ -20,7 +20,8 @@ _BALANCE_BEYOND_RATIO = 2.0
 
 def draw_seed(*parts: int) -> int:
     """One 63-bit seed from several whole numbers, so that streams for (seed, fold, epoch) do not overlap."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    # Their number goes first: numpy takes (s, 2) and (s, 2, 0) for the same.
+    return int(np.random.SeedSequence((len(parts), *parts)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def balancing_weights(targets: NDArray[np.float32]) -> NDArray[np.float64] | None:

@@ -43,6 +43,16 @@ class MemberConfig(BaseModel):
         return self
 
     @property
+    def changes(self) -> AugmentConfig:
+        """The augmentation, as far as it means something for the features."""
+        if self.features.rank != 2:
+            return self.augment.for_view("other")
+        if self.features.kind == "mfcc":
+            return self.augment.for_view("cepstra")
+        is_power = self.features.kind == "mel" or getattr(self.features, "scale", "db") == "power"
+        return self.augment.for_view("power" if is_power else "levels")
+
+    @property
     def is_network(self) -> bool:
         return self.model.is_network
 

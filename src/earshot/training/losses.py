@@ -20,6 +20,8 @@ from earshot.training.options import TrainingConfig
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+_SETTLED = 1e-6  # 1 - p of a class that focal loss leaves alone
+
 
 def target_loss(logits: Tensor, targets: Tensor, *, multilabel: bool) -> Tensor:
     """Cross-entropy with soft targets, or its binary form a class. Shape: [B, K], [B, K] -> []."""
@@ -36,10 +38,11 @@ def focal_loss(logits: Tensor, targets: Tensor, *, gamma: float, multilabel: boo
     """
     if multilabel:
         yes, no = functional.logsigmoid(logits), functional.logsigmoid(-logits)
-        losses = targets * no.exp().pow(gamma) * yes + (1.0 - targets) * yes.exp().pow(gamma) * no
+        losses = targets * (gamma * no).exp() * yes + (1.0 - targets) * (gamma * yes).exp() * no
         return -losses.mean()
     likely = functional.log_softmax(logits, dim=1)
-    return -(targets * (1.0 - likely.exp()).pow(gamma) * likely).sum(dim=1).mean()
+    unlikely = -torch.expm1(likely.clamp(max=-_SETTLED))  # a root of zero has no slope
+    return -(targets * unlikely.pow(gamma) * likely).sum(dim=1).mean()
 
 
 def training_loss(config: TrainingConfig, *, multilabel: bool) -> Loss:

@@ -120,7 +120,7 @@ def training_batches(
             length=data.length,
             batch_size=config.training.batch_size,
             front_end=front_end,
-            augment=config.augment,
+            augment=config.changes,
             weights=balancing_weights(targets) if config.training.balance == "auto" else None,
             seed=seed,
             device=device,

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from earshot.training.losses import target_loss
 
+# Of the logarithm: a naive Bayes on a thousand features that depend on each other has gaps of thousands.
+_LARGEST = 12.0
+
 
 def fit_temperature(
     scores: NDArray[np.float64], targets: NDArray[np.float32], *, multilabel: bool = False
@@ -32,4 +35,4 @@ def fit_temperature(
     def loss(log_temperature: float) -> float:
         return float(target_loss(logits / math.exp(log_temperature), wanted, multilabel=multilabel))
 
-    return math.exp(minimize_scalar(loss, bounds=(-6.0, 4.0), method="bounded").x)
+    return math.exp(minimize_scalar(loss, bounds=(-6.0, _LARGEST), method="bounded").x)
