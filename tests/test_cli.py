@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from earshot.cli import app
+from earshot.commands.model import print_row
 from earshot.console import exits
 
 from . import corpus
@@ -257,6 +258,21 @@ def test_without_an_output_predict_prints_the_best_guesses(
     name, first, second = lines[0].split("\t")
     assert (name, first.split()[0]) == ("hum0000.wav", "hum")
     assert float(first.split()[1]) > float(second.split()[1])
+
+
+def test_a_clip_of_several_labels_may_get_none(capsys: pytest.CaptureFixture[str]) -> None:
+    print_row({"file": "a.wav", "status": "ok", "label": "", "confidence": None, "set": ""})
+    assert capsys.readouterr().out == "a.wav\t-\t{}\n"
+
+
+def test_a_name_that_is_not_utf8_is_trained_on_like_any_other(sounds: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(sounds, data)
+    first = next((data / "hum").iterdir())
+    first.rename(first.with_name(os.fsdecode(b"caf\xe9.wav")))
+    assert command("train", data, "-o", tmp_path / "run", "--recipe", "fast", *FAST, "--quiet") == 0
+    with (tmp_path / "run" / "clips.csv").open(newline="", encoding="utf-8") as file:
+        assert "hum/caf%E9.wav" in {row["id"] for row in csv.DictReader(file)}
 
 
 def test_what_the_model_does_not_know_gets_no_label_with_reject(

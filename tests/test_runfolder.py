@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import time
@@ -136,3 +137,13 @@ def test_weights_of_other_data_are_not_taken_for_those_that_were_scored(tmp_path
     with pytest.raises(OSError, match="no space"):
         other.save(fitted, seconds=1)
     assert first.load(data, device="cpu") is None
+
+
+def test_a_file_system_without_locks_is_named_as_such(tmp_path, monkeypatch):
+    def no_locks(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    rule = "No locks available'; expected one that can lock"
+    with pytest.raises(EarshotError, match=rule), RunFolder(tmp_path).locked():
+        pass

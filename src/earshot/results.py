@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from earshot.data.clips import Clips
+from earshot.data.fields import printable
 from earshot.data.splits import Fold
 from earshot.deploy.bundle import Bundle, card_scores, environment
 from earshot.deploy.card import model_card
@@ -219,6 +220,7 @@ def clips_table(heard: Heard, clips: Clips, folds: Sequence[Fold]) -> pd.DataFra
     group = dict(zip(ids, clips.groups, strict=True))
     table = heard.asked.table.copy()
     table["group"] = [group.get(i, old) for i, old in zip(heard.asked.ids, table["group"], strict=True)]
+    table["path"] = [printable(path) for path in table["path"]]  # as the ids are
     table["tested_in"] = [tested_in.get(i, "") for i in heard.asked.ids]
     for column in ("status", "reason", "message", "content"):
         table[column] = [getattr(outcome, column) for outcome in heard.outcomes]

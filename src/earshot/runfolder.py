@@ -17,7 +17,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from earshot.deploy.weights import read_member, weights_suffix, write_weights
-from earshot.errors import BundleError, EarshotError
+from earshot.errors import BundleError, EarshotError, complaint
 from earshot.files import write_whole
 from earshot.training.checkpoint import Checkpoint
 from earshot.training.members import FittedFold, FoldData, MemberConfig
@@ -40,10 +40,15 @@ class RunFolder:
         with (self.root / ".lock").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 raise EarshotError(
                     f"{self.root}: another earshot is working in this run folder. Wait for it, or choose "
                     "another -o."
+                ) from error
+            except OSError as error:
+                fix = "Choose -o on a disk of this machine and copy the run when it is finished."
+                raise EarshotError(
+                    complaint(self.root, "file system", error.strerror, "one that can lock a file", fix)
                 ) from error
             yield
 

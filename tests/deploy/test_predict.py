@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -284,3 +285,24 @@ def test_judged_files_have_the_probabilities_of_scored_ones(bundle: Bundle, soun
         assert judgement is not None
         np.testing.assert_allclose(judgement.probs, probs, atol=1e-6)
         assert judgement.novelty is not None
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+@pytest.mark.parametrize("failed_before", [False, True])
+def test_on_a_full_disk_no_part_of_the_rows_stays_behind(tmp_path, monkeypatch, suffix, failed_before):
+    def fill():
+        with RowWriter(tmp_path / f"rows{suffix}") as writer:
+            close = writer._format.close
+
+            def full():
+                close()
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            writer.write({"file": "a.wav", "label": "hum"})
+            monkeypatch.setattr(writer._format, "close", full)
+            if failed_before:
+                raise ValueError("the disk is full")
+
+    with pytest.raises(ValueError if failed_before else OSError, match=r"full|No space"):
+        fill()
+    assert list(tmp_path.iterdir()) == []

@@ -251,3 +251,20 @@ def test_a_skops_schema_with_another_content_is_refused(tmp_path):
 def test_only_members_have_a_format(tmp_path):
     with pytest.raises(TypeError, match="no weights format for int"):
         write_weights(tmp_path / "a", 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("_dual_coef_", lambda values: values[:, :3].copy()),
+        ("_intercept_", lambda values: values[:0]),
+        ("_n_support", lambda values: values + 10**6),
+        ("support_vectors_", lambda values: np.full_like(values, np.nan)),
+        ("support_", lambda values: values[:-1]),
+    ],
+)
+def test_a_support_vector_machine_that_promises_more_than_it_has_is_refused(svm_file, name, change):
+    pipeline = skops.io.load(svm_file)
+    setattr(pipeline[-1], name, change(getattr(pipeline[-1], name)))
+    skops.io.dump(pipeline, svm_file)
+    assert name in refusal(svm_file, SVM)

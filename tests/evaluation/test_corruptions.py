@@ -107,6 +107,16 @@ def test_one_group_or_perfect_answers_claim_no_certainty():
     assert (round(low, 3), high) == (0.722, 1.0)  # Wilson's, of 10 in 10
 
 
+def test_the_interval_holds_the_score_where_every_clip_is_as_often_right():
+    right, wrong = answers([1] * 30), answers([0] * 30)
+    scores = score_corruptions(right, {"x": [right, wrong]}, rng=np.random.default_rng(0))
+    low, high = scores.interval
+    assert scores.mean == 0.5
+    assert (round(low, 3), round(high, 3)) == (0.332, 0.668)  # Wilson's, of 15 in 30
+    alone = score_corruptions(answers([1]), {"x": [answers([1]), answers([0])]}, rng=np.random.default_rng(0))
+    assert alone.interval == (0.0, 1.0)
+
+
 def test_other_clips_than_the_clean_ones_are_refused():
     damaged = {"noise": [answers([1, 0]), answers([1, 0], ids="other")]}
     with pytest.raises(DataError, match="noise 2: clips is '2 clips'; expected the 2 clean clips"):

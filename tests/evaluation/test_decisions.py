@@ -41,6 +41,28 @@ def test_a_member_without_a_say_gets_none_at_all(make):
     assert weights[1] == 0 or weights[1] >= decisions.LEAST_WEIGHT
 
 
+def test_members_that_are_all_worse_than_chance_still_make_a_model_that_says_little(make):
+    good = make(n_clips=300, strengths=3.0)[0]
+    against = decisions.with_probs(good, np.roll(good.known_targets * 0.8 + 0.05, 1, axis=1))
+    fitted = fit_decisions([against, against], method="none", config=CONFIG)
+    assert all(weight > 0 for weight in fitted.blend.weights)
+    said = fitted.probs(np.stack([against.probs] * 2), multilabel=False)
+    np.testing.assert_allclose(said, 1 / said.shape[1], atol=0.02)
+
+
+@pytest.mark.parametrize("method", ["vector", "isotonic"])
+def test_sets_hold_the_true_class_of_new_clips_as_often_as_they_say_after_calibration(make, method):
+    clips = make(n_clips=4_300, n_classes=10, strengths=1.7, sharpness=2.0)[0]
+    covered = []
+    for start in range(0, 300, 100):  # what is fitted on 400 clips, on 4,000 others
+        taught = np.arange(start, start + 400)
+        rest = np.setdiff1d(np.arange(4_300), taught)
+        fitted = fit_decisions([clips.subset(taught)], method=method, config=CONFIG)
+        sets = fitted.sets.apply(fitted.probs(clips.probs[None, rest], multilabel=False))
+        covered.append(sets[np.arange(len(rest)), clips.labels[rest]].mean())
+    assert 0.87 < np.mean(covered) < 0.94
+
+
 def test_a_boastful_class_is_calibrated_and_a_calibrated_pool_is_left_alone(make, folds_of):
     honest = make(n_clips=1200, strengths=2.0)[0]
     # The pool mends a wrong sharpness by itself; one class that is said too often it cannot mend.

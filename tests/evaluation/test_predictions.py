@@ -174,3 +174,8 @@ def test_a_safe_frame_guards_text_and_headers_and_leaves_numbers_alone():
     assert read["label"].isna().tolist() == [False, False, True]
     assert read["'-kind"].tolist() == ["'@a", "b", "b"]
     assert read["score"].tolist() == [-1.5, 2.0, 3.0]
+
+
+def test_a_safe_frame_takes_names_that_are_not_utf8():
+    frame = pd.DataFrame({"path": pd.Series(["a\udcff.wav", "=b"], dtype=object)})
+    assert safe_frame(frame)["path"].tolist() == ["a\udcff.wav", "'=b"]

@@ -168,7 +168,10 @@ def print_row(row: dict[str, Any]) -> None:
         return
     ranked = [(row["label"], row["confidence"])]
     ranked += [(row[f"label_{k}"], row[f"confidence_{k}"]) for k in range(2, 1000) if f"label_{k}" in row]
-    cells = [f"{printable(label)} {confidence:.3f}" for label, confidence in ranked]
+    # With several labels a clip there may be none.
+    cells = [
+        "-" if confidence is None else f"{printable(label)} {confidence:.3f}" for label, confidence in ranked
+    ]
     if "set" in row:
         cells.append("{" + printable(row["set"]) + "}")
     print(file, *cells, sep="\t")

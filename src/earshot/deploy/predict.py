@@ -161,12 +161,17 @@ class RowWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._format.close()
-        if kind is None:
-            self._temporary.chmod(0o644)
-            self._temporary.replace(self.path)
-        else:
+        try:
+            if kind is not None:
+                self._temporary.unlink(missing_ok=True)  # first: closing writes, and the disk may be full
+            self._format.close()
+            if kind is None:
+                self._temporary.chmod(0o644)
+                self._temporary.replace(self.path)
+        except OSError:
             self._temporary.unlink(missing_ok=True)
+            if kind is None:
+                raise
 
 
 class _Csv:

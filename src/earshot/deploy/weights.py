@@ -142,6 +142,33 @@ def _check_parts(path: Path, estimator: Any, wanted: Any, *, multilabel: bool) -
         if parts != [type(step).__name__ for _, step in wanted.steps]:
             raise BundleError(complaint(path, "parts", parts, rule, "Train again."))
         _check_trees(path, pipeline)
+        _check_support(path, pipeline)
+
+
+def _check_support(path: Path, pipeline: Any) -> None:
+    """libsvm reads as many coefficients as the numbers of support vectors say, whether they are there or not."""
+    from sklearn.svm import SVC
+
+    svm = pipeline[-1]
+    if not isinstance(svm, SVC):
+        return
+    n_classes = len(svm.classes_)
+    n_vectors = len(svm.support_vectors_)
+    shapes = {
+        "support_vectors_": (n_vectors, svm.n_features_in_),
+        "support_": (n_vectors,),
+        "_n_support": (n_classes,),
+        "_dual_coef_": (n_classes - 1, n_vectors),
+        "_intercept_": (n_classes * (n_classes - 1) // 2,),
+    }
+    for name, shape in shapes.items():
+        values = np.asarray(getattr(svm, name))
+        if values.shape != shape or not np.isfinite(values).all():
+            rule = f"finite numbers of shape {shape}"
+            raise BundleError(complaint(path, name, values.shape, rule, "Train again."))
+    if min(svm._n_support) < 0 or sum(svm._n_support.tolist()) != n_vectors:
+        rule = f"counts that add up to {n_vectors}"
+        raise BundleError(complaint(path, "_n_support", svm._n_support.tolist(), rule, "Train again."))
 
 
 def _check_trees(path: Path, pipeline: Any) -> None:

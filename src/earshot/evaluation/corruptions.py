@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from earshot.errors import DataError, complaint
 from earshot.evaluation.predictions import THRESHOLD, Predictions, safe_cell
-from earshot.evaluation.statistics import accuracy_interval, group_bootstrap
+from earshot.evaluation.statistics import group_bootstrap, wilson
 
 _WHERE = "corruption scores"
 
@@ -244,10 +244,14 @@ def _right(predictions: Predictions) -> NDArray[np.bool_]:
 def _interval(
     means: NDArray[np.float64], groups: Sequence[str] | None, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Of the mean of each clip's mean; with certainty or one group, what `accuracy_interval` says."""
+    """Of the mean of each clip's mean. As in `accuracy_interval`, no spread is no certainty: Wilson's interval with
+    groups as trials; and one group with clips that differ says nothing.
+    """
     n_groups = len(means) if groups is None else len(set(groups))
-    if n_groups < 2 or np.isin(means, (0.0, 1.0)).all():
-        return accuracy_interval(means, groups, rng=rng)
+    if means.min() == means.max() and (n_groups > 1 or means[0] in (0.0, 1.0)):
+        return wilson(float(means[0]) * n_groups, n_groups)
+    if n_groups < 2:
+        return 0.0, 1.0
     return group_bootstrap(means, groups, rng=rng)
 
 

@@ -144,7 +144,7 @@ def mean_and_error(runs: ArrayLike) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
-def wilson(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
+def wilson(successes: float, n: int, *, level: float = 0.95) -> tuple[float, float]:
     """Interval of a fraction from n independent trials; sound even at 0 and n successes.
 
     >>> tuple(round(end, 3) for end in wilson(10, 10))
