@@ -207,6 +207,7 @@ def safe_frame(frame: pd.DataFrame) -> pd.DataFrame:
     for at, dtype in enumerate(frame.dtypes):
         if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)):
             cells = [safe_cell(each) for each in frame.iloc[:, at]]
-            safe.isetitem(at, pd.array(cells, dtype=object))  # names need not be UTF-8
+            objects = pd.Series(cells, index=safe.index, dtype=object)  # names need not be UTF-8
+            safe.isetitem(at, objects)  # type: ignore[arg-type]
     safe.columns = pd.Index([safe_cell(name) for name in frame.columns])
     return safe
