@@ -102,7 +102,7 @@ BAD_DATA: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
     ),
     "unknown recipe": (
         _no_such_recipe,
-        ["recipe is 'resnet'", "cnn, default, fast, robust, voice, or a TOML file", "--help"],
+        ["recipe: name is 'resnet'", "cnn, default, fast, robust, voice, or a TOML file that exists"],
     ),
     "unknown key": (_no_such_key, ["key is 'epoch'", "expected a key of the recipe", "experiment.toml"]),
     "bad value": (
@@ -331,7 +331,7 @@ def test_ctrl_c_ends_at_once_in_one_line_and_the_run_goes_on_later(sounds: Path,
         process.kill()
         process.wait()
     assert process.returncode == 130
-    assert said == "earshot: interrupted; train, audit, augment, fetch and study go on where they stopped\n"
+    assert said == "earshot: interrupted; the same command goes on where it stopped\n"
     assert checkpoint.stat().st_size > 0
     assert [p.name for p in folder.rglob("*.part")] == []
 

@@ -69,6 +69,13 @@ def test_the_better_run_stands_first_and_its_lead_is_tested(tmp_path):
     assert compared.costs["latency_ms"].isna().all()
 
 
+def test_folders_may_be_given_as_text(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / name, predictions(seed=ord(name)))
+    compared = compare_runs([str(tmp_path / "a"), str(tmp_path / "b")], latency=False)
+    assert {each.name for each in compared.comparison.standings} == {"a", "b"}
+
+
 def test_what_was_written_is_read_back(tmp_path):
     said = predictions(classes=("=cmd", "-x", "NA"))
     run = load_run(write(tmp_path / "run", said), name="run")

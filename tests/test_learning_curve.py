@@ -90,6 +90,21 @@ def test_more_clips_help_where_the_error_falls_with_them():
     json.dumps(curve, allow_nan=False)
 
 
+def test_where_every_clip_is_right_nothing_is_left_to_gain():
+    data = clips(n_groups=40)
+    folds = k_folds(data, n_folds=4, seed=0)
+
+    def fit(percent, number, fold):
+        labels = data.targets[fold.test].argmax(axis=1)
+        wrong = np.random.default_rng([percent, number]).random(len(labels)) < 0.2 * (1 - percent / 100)
+        return (0.1 + 0.7 * np.eye(3)[np.where(wrong, (labels + 1) % 3, labels)]).astype(np.float32)
+
+    curve = learning_curve(data, folds, full=full(data, folds, error=0), fit=fit, member="fast", seed=0)
+    assert curve["points"][-1]["accuracy"] == 1
+    assert curve["doubled"]["gain"] <= 0
+    assert max(curve["doubled"]["gain_ci95"]) <= 0
+
+
 def test_few_groups_give_fewer_points_and_no_outlook():
     data = clips(n_groups=4)
     folds = k_folds(data, n_folds=2, seed=0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -57,7 +58,11 @@ class Compared:
 
 
 def compare_runs(
-    folders: Sequence[Path], *, latency: bool = True, seed: int = 0, monitor: Monitor | None = None
+    folders: Sequence[str | os.PathLike[str]],
+    *,
+    latency: bool = True,
+    seed: int = 0,
+    monitor: Monitor | None = None,
 ) -> Compared:
     """Compares runs on the clips that all of them have.
 
@@ -71,8 +76,9 @@ def compare_runs(
         raise DataError(
             complaint("compare", "number of runs", len(folders), "2 or more", "Name their folders.")
         )
-    names = _names(folders)
-    runs, notes = _on_common_clips([load_run(f, name=n) for f, n in zip(folders, names, strict=True)])
+    places = [Path(folder) for folder in folders]
+    names = _names(places)
+    runs, notes = _on_common_clips([load_run(f, name=n) for f, n in zip(places, names, strict=True)])
     predictions = {run.name: run.predictions for run in runs}
     comparison = compare(predictions, rng=np.random.default_rng(seed))
     order = [standing.name for standing in comparison.standings]
@@ -93,9 +99,8 @@ def load_run(folder: Path, *, name: str) -> Run:
         rows = _rows(folder / "predictions.csv")
     except OSError as error:
         fix = "Name the folder of `earshot train`, or of `earshot evaluate -o`."
-        raise DataError(
-            complaint(folder, "run", Path(error.filename or "").name, "a run folder with it", fix)
-        ) from error
+        there = f"a folder without {Path(error.filename or '').name}" if folder.is_dir() else "no folder"
+        raise DataError(complaint(folder, "run", there, "a run folder", fix)) from error
     except (ValueError, csv.Error) as error:
         raise DataError(f"{folder}: the run cannot be read ({error}). Run it again.") from error
     wanted = "oof" if any(row.get("split") == "oof" for row in rows) else "test"

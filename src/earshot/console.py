@@ -23,6 +23,7 @@ from rich.progress import (
 from earshot.errors import EarshotError
 
 EXIT_USER, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 3, 130
+_RESUMING = {"train", "audit", "augment", "fetch", "study"}  # commands that keep what they have done
 
 
 class ConsoleMonitor:
@@ -73,8 +74,10 @@ def exits() -> Iterator[None]:
     except EarshotError as error:
         _fail(str(error), EXIT_USER)
     except KeyboardInterrupt:
+        goes_on = _RESUMING & set(sys.argv[1:2])
         _fail(
-            "interrupted; train, audit, augment, fetch and study go on where they stopped", EXIT_INTERRUPTED
+            "interrupted" + ("; the same command goes on where it stopped" if goes_on else ""),
+            EXIT_INTERRUPTED,
         )
     except BrokenPipeError:
         sys.stderr.close()

@@ -116,14 +116,15 @@ def _extrapolated(
     groups = full.groups or full.clip_ids
     ahead = outlook(sizes, wrong, np.array(groups, dtype=object), n=round(2 * sizes[-1]), rng=rng)
     low, high = ahead.error_ci95
+    most = float(wrong[-1].mean())  # no clip can be won that is right already
     return {
         "law": {"floor": float(law.floor), "scale": float(law.scale), "exponent": float(law.exponent)},
         "doubled": {
             "n_train": ahead.n,
             "accuracy": 1 - ahead.error,
             "accuracy_ci95": [1 - high, 1 - low],
-            "gain": ahead.gain,
-            "gain_ci95": list(ahead.gain_ci95),
+            "gain": min(ahead.gain, most),
+            "gain_ci95": [min(end, most) for end in ahead.gain_ci95],
         },
     }
 

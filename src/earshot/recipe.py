@@ -143,8 +143,8 @@ def _read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         return {"name": str(source), **tomllib.loads(text)}, str(source)
     path = Path(source)
     if not path.is_file():
-        rule = f"one of {', '.join(recipe_names())}, or a TOML file"
-        raise ConfigError(complaint("--recipe", "recipe", str(source), rule, "See `earshot train --help`."))
+        rule = f"one of {', '.join(recipe_names())}, or a TOML file that exists"
+        raise ConfigError(complaint("recipe", "name", str(source), rule))
     try:
         return {"name": path.stem, **tomllib.loads(path.read_text())}, path.name
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

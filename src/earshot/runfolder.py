@@ -56,13 +56,17 @@ class RunFolder:
         """Writes experiment.toml: a run folder belongs to one recipe, another would mix its results with the old.
 
         Raises:
-            EarshotError: the folder holds a run with another recipe.
+            EarshotError: the folder holds a run with another recipe, or files that are no run's.
         """
         path = self.root / "experiment.toml"
+        others = sorted(each.name for each in self.root.iterdir() if not each.name.startswith("."))
+        if others and not path.is_file():
+            rule, fix = "a new folder or one of the same run", "Choose another folder with -o."
+            raise EarshotError(complaint(self.root, "run folder", f"one that holds {others[0]}", rule, fix))
         if path.is_file() and _meaning(path.read_text()) != _meaning(recipe_toml):
             raise EarshotError(
                 f"{self.root}: the folder holds a run with another recipe (see its experiment.toml). "
-                "Choose another folder with -o, or delete this one."
+                "Choose another folder with -o."
             )
         self.write("experiment.toml", recipe_toml)
 

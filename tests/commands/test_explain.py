@@ -21,11 +21,14 @@ def test_a_sound_is_explained_without_a_network(model, sound, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("hum ")
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "no model", "class"])
+@pytest.mark.parametrize("kind", ["missing", "folder", "table", "no model", "class"])
 def test_what_cannot_be_explained_is_one_line(kind, model, sound, tmp_path):
+    table = tmp_path / "clips.csv"
+    table.write_text("path,label\nhum.wav,hum\n")
     given = {
         "missing": (model, tmp_path / "no.wav", None),
         "folder": (model, tmp_path, None),
+        "table": (model, table, None),
         "no model": (tmp_path, sound, None),
         "class": (model, sound, "moo"),
     }

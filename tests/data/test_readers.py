@@ -192,3 +192,9 @@ def test_esc10_is_read_unprompted() -> None:
     assert clips.table.groupby("group")["fold"].nunique().max() == 1
     assert clips.classes[:2] == ("Baby cry", "Chainsaw")
     assert clips.skipped == ()
+
+
+def test_a_folder_of_sounds_has_no_other_root(tmp_path):
+    (tmp_path / "a.wav").touch()
+    with pytest.raises(DataError, match="audio_root: folder is 'elsewhere'; expected data in a table"):
+        read_clips(tmp_path, audio_root="elsewhere")

@@ -119,3 +119,8 @@ def test_faults_are_named():
         segments(table_of(2), noises([100]), rate_hz=RATE_HZ, window_s=1.0)
     with pytest.raises(DataError, match="hop_s is 0"):
         segments(table_of(1), noises([100]), rate_hz=RATE_HZ, window_s=1.0, hop_s=0.0)
+
+
+def test_segments_that_begin_within_a_millisecond_have_their_own_ids():
+    found = segments(table_of(1), noises([16_002]), rate_hz=16_000, window_s=1.0)
+    assert found.clips.ids == ("0.wav@0.000000-1.000000", "0.wav@0.000125-1.000125")

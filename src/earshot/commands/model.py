@@ -53,6 +53,10 @@ def train(
     from earshot.data.readers import describe
     from earshot.data.splits import check_trainable
 
+    if jobs is not None and jobs < 1:
+        raise EarshotError(complaint("--jobs", "number", jobs, "a whole number >= 1"))
+    if output:
+        must_be_writable(output, option="--output")
     # Data that cannot be used are refused before torch is loaded, which takes longer than to look at them.
     clips = (columns or Columns()).read(data)
     check_trainable(clips)
@@ -120,6 +124,8 @@ def predict(
 
     if top is not None and top < 1:
         raise EarshotError(complaint("--top", "N", top, "a whole number >= 1"))
+    if output:
+        must_be_writable(output.parent, option="--output")
     bundle = Bundle.load(model, device=device)
     chooser = Chooser(bundle, reject=reject, sets=sets, precision=precision)
     n_files = n_failed = n_rejected = 0

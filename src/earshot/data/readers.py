@@ -14,7 +14,7 @@ from earshot.data.clips import Clips
 from earshot.data.corpora import resolve_data
 from earshot.errors import DataError, complaint
 
-_TABLE_EXTENSIONS = frozenset({".csv", ".tsv", ".txt"})
+TABLE_EXTENSIONS = frozenset({".csv", ".tsv", ".txt"})
 
 Source = str | os.PathLike[str] | pd.DataFrame
 
@@ -69,10 +69,13 @@ def read_clips(
     path = _absolute(resolve_data(data) if labels and os.fspath(data) else data)
     if Path(path).is_dir():
         corpus = (tables.corpus_table(path) or speakers.speaker_table(path)) if labels else ""
+        if not corpus and audio_root is not None:
+            fix = "A folder is read as it is; leave it out, or give the CSV that lists the sounds."
+            raise DataError(complaint("audio_root", "folder", os.fspath(audio_root), "data in a table", fix))
         if not corpus:
             return _read_folder(path, columns, where=where, labels=labels)
         path = corpus
-    elif not labels and Path(path).suffix.lower() not in _TABLE_EXTENSIONS:
+    elif not labels and Path(path).suffix.lower() not in TABLE_EXTENSIONS:
         return _read_file(path)
     df = tables.read_csv(path)
     if path_column is not None or not speakers.is_speaker_table(df):

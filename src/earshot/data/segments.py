@@ -104,9 +104,14 @@ def _table(
     offsets_s = table["start_s"].to_numpy(dtype=np.float64)
     start_s = offsets_s + np.where(whole, 0.0, starts / rate_hz)
     end_s = np.where(whole, table["end_s"].to_numpy(dtype=np.float64), start_s + length / rate_hz)
-    names = [
-        name if is_whole else f"{name}@{start:.3f}-{end:.3f}"
-        for name, is_whole, start, end in zip(table["id"], whole, start_s, end_s, strict=True)
-    ]
-    cut_up: pd.DataFrame = table.assign(id=names, start_s=start_s, end_s=end_s)
+
+    def names(n_digits: int) -> list[str]:
+        return [
+            name if is_whole else f"{name}@{start:.{n_digits}f}-{end:.{n_digits}f}"
+            for name, is_whole, start, end in zip(table["id"], whole, start_s, end_s, strict=True)
+        ]
+
+    # A clip a few samples longer than its segments has two that are the same to the millisecond.
+    ids = names(3) if len(set(names(3))) == len(table) else names(6)
+    cut_up: pd.DataFrame = table.assign(id=ids, start_s=start_s, end_s=end_s)
     return Clips(cut_up, root=clips.root, classes=clips.classes, notes=clips.notes, skipped=clips.skipped)

@@ -127,7 +127,9 @@ def check_trainable(clips: Clips, *, n_groups: int = 2) -> None:
         )
     if len(clips.classes) < 2:
         fix = "Add clips of another class; if the class folders lie deeper, give the folder that holds them."
-        raise DataError(complaint("data", "classes", list(clips.classes), "at least 2 classes", fix))
+        raise DataError(
+            complaint("data", "classes", [str(name) for name in clips.classes], "at least 2 classes", fix)
+        )
     n_clips = clips.targets[pool].sum(axis=0).astype(int)
     for name, n, found in zip(clips.classes, n_clips, _groups_per_class(clips, pool), strict=True):
         if found < n_groups:

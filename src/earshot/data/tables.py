@@ -97,7 +97,7 @@ def _text(path: str, where: str) -> str:
             is_utf16 = start[:2] in (b"\xff\xfe", b"\xfe\xff")
             if b"\0" in start and not is_utf16:
                 fix = "Give a folder of sounds, or the CSV that lists them."
-                raise DataError(complaint(where, "table", start[:12], "a CSV text file", fix))
+                raise DataError(complaint(where, "table", "not text", "a CSV text file", fix))
             data = start + file.read()
         return data.decode("utf-16" if is_utf16 else "utf-8-sig", errors="surrogateescape")
     except (OSError, UnicodeError) as error:

@@ -61,7 +61,7 @@ class Chooser:
         limits = decisions.build_thresholds(multilabel=many)
         if precision is not None and precision not in limits:
             rule = f"one that the model was fitted for ({_listed(limits)})"
-            fix = "Train with decisions.wanted_precisions to have another."
+            fix = "Train with decisions.wanted_precisions to have another." if 0 < precision < 1 else ""
             raise ConfigError(complaint("--precision", "precision", precision, rule, fix))
         self.thresholds = None if precision is None else limits[precision]
 
@@ -120,7 +120,8 @@ class Chooser:
 
 
 def _missing(option: str, what: str, multilabel: bool) -> str:
-    fix = "Train it again." if not multilabel else "With several labels a clip, use --precision."
+    fix = "Models of `earshot train` have it unless their recipe says otherwise."
+    fix = "With several labels a clip, use --precision." if multilabel else fix
     return complaint(option, "model", f"without {what}", f"one that has {what}", fix)
 
 

@@ -71,8 +71,9 @@ def _listed(path: Path) -> dict[str, tuple[int, str]]:
         entries = json.loads(path.read_text())
         listed = {str(k): (int(v["bytes"]), str(v["sha256"])) for k, v in entries.items()}
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        rule = "the JSON that earshot wrote"
         raise BundleError(
-            f"{path}: the manifest cannot be read ({error}). Copy the model folder again."
+            complaint(path, "manifest", "damaged", rule, "Copy the model folder again.")
         ) from error
     for name in listed:
         parts = Path(name).parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from earshot.data.readers import TABLE_EXTENSIONS
 from earshot.errors import DataError, complaint
 
 
@@ -13,3 +14,5 @@ def check_file(path: Path) -> None:
         raise DataError(complaint("FILE", "path", str(path), "one sound file", "Give a file of that folder."))
     if not path.is_file():
         raise DataError(complaint("FILE", "path", str(path), "a sound file that exists"))
+    if path.suffix.lower() in TABLE_EXTENSIONS:
+        raise DataError(complaint("FILE", "path", str(path), "one sound file, not a table"))
