@@ -121,7 +121,8 @@ def _warnings(result: StudyResult, asked: StudyRun) -> list[str]:
         said.append(f"Rows without figures: {', '.join(failed)}. The tables say why.")
     missing = len(result.study.rows) - len(result.results)
     if missing:
-        said.append(f"{missing} rows of the study were not run yet.")
+        rows = "1 row of the study was" if missing == 1 else f"{missing} rows of the study were"
+        said.append(f"{rows} not run yet.")
     return said
 
 
