@@ -16,7 +16,7 @@ from earshot.recipe import load_recipe
 _N_CLIPS, _N_RECORDINGS = 40, 5
 _HELD_OUT_RECORDING = 5
 _SHOWN_CLASSES = ("birds", "dog", "siren")
-_CHANGES = ("epochs=10", "rate_hz=22050", "cnn.features.hop_length=441", "window_s=3.0", "n_folds=4")
+_CHANGES = ("epochs=20", "rate_hz=22050", "cnn.features.hop_length=441", "window_s=3.0", "n_folds=4")
 
 
 def run_demo(folder: Path, *, device: str, monitor: Monitor, command: str) -> list[tuple[str, str, float]]:
