@@ -13,7 +13,7 @@ import earshot
 ROOT = Path(earshot.__file__).parent
 # From the bottom up; parts in one line do not know each other unless they are one folder.
 ORDER = (
-    ("errors", "files", "monitor"),
+    ("errors", "files", "monitor", "versions"),
     ("audio",),
     ("data",),
     ("models",),

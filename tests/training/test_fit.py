@@ -260,7 +260,8 @@ def test_every_optimiser_learns(follow):
         batch_size = 64 if optimizer == "lbfgs" else 16
         _, history, _ = follow(optimizer=optimizer, learning_rate=0.05, batch_size=batch_size, epochs=15)
         assert history[-1]["train_accuracy"] > 0.85, optimizer
-        assert history[-1]["train_loss"] < 0.5 * history[0]["train_loss"], optimizer
+        assert history[-1]["train_loss"] < 0.22, optimizer  # the clouds overlap: the best line has 0.20
+        assert history[-1]["train_loss"] < 0.8 * history[0]["train_loss"], optimizer
 
 
 def test_accuracy_in_training_is_shown_where_targets_are_hard(train, follow):
