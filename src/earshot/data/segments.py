@@ -112,6 +112,7 @@ def _table(
         ]
 
     # A clip a few samples longer than its segments has two that are the same to the millisecond.
-    ids = names(3) if len(set(names(3))) == len(table) else names(6)
+    ids = names(3)
+    ids = ids if len(set(ids)) == len(ids) else names(6)
     cut_up: pd.DataFrame = table.assign(id=ids, start_s=start_s, end_s=end_s)
     return Clips(cut_up, root=clips.root, classes=clips.classes, notes=clips.notes, skipped=clips.skipped)
