@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from earshot.errors import ConfigError
-from earshot.models.layers import ACTIVATIONS, FORMS, Dropout, Norm, build_layers, parse_layer
+from earshot.models.layers import (
+    ACTIVATIONS,
+    FORMS,
+    Conv1d,
+    Dropout,
+    MaxPool1d,
+    Norm,
+    build_layers,
+    parse_layer,
+)
 
 ONE_OF_EACH = [
     *("conv 3 4 relu", "norm", "average 2", "pool 2", "tanh", "drop 0.5", "leaky", "gelu", "relu"),
@@ -129,6 +138,65 @@ def test_batch_norm_otherwise_is_torchs(shape):
     values = torch.randn(6, *shape)
     torch.testing.assert_close(norm(values), wanted(values))
     torch.testing.assert_close(norm.eval()(values), wanted.eval()(values))
+
+
+def with_gradients(layer, values):
+    """What comes out, and the gradients of its squares by the input and by the weights."""
+    values = values.clone().requires_grad_()
+    out = layer(values)
+    return out, *torch.autograd.grad(out.square().sum(), [values, *layer.parameters()])
+
+
+@pytest.mark.parametrize("n_channels", [1, 6])
+@pytest.mark.parametrize("is_channels_last", [False, True])
+@pytest.mark.parametrize(
+    ("ours", "torchs"),
+    [
+        (Conv1d, nn.Conv1d),
+        (lambda n, *rest: MaxPool1d((3,), (2,)), lambda n, *rest: nn.MaxPool1d(3, 2)),
+        (lambda n, *rest: Norm(n), lambda n, *rest: nn.BatchNorm1d(n)),
+    ],
+)
+def test_layers_of_one_axis_are_those_of_torch(ours, torchs, n_channels, is_channels_last):
+    torch.manual_seed(0)
+    layer, wanted = (
+        made(n_channels, n_channels * 2, 5, 2, 1, 3, n_channels).double() for made in (ours, torchs)
+    )
+    wanted.load_state_dict(layer.state_dict())
+    values = torch.randn(4, n_channels, 41, dtype=torch.float64)
+    if is_channels_last:
+        values = values.transpose(1, 2).contiguous().transpose(1, 2)
+    for got, expected in zip(with_gradients(layer, values), with_gradients(wanted, values), strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+def test_between_layers_of_one_axis_no_map_is_copied_into_another_order():
+    layers, _ = build_layers(["conv 5 8 relu", "norm", "pool 2", "drop 0.5", "conv 3 6"], (1, 40))
+    values = torch.randn(3, 1, 40)
+    for layer in layers.train():
+        values = layer(values)
+        assert values.transpose(1, 2).is_contiguous(), layer
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("shape", [(2, 31), (2, 13, 17)])
+def test_a_pool_before_its_activation_changes_nothing_but_the_time(activation, shape):
+    torch.manual_seed(0)
+    layers, _ = build_layers([f"conv 3 4 {activation}", "pool 2", "conv 2 3"], shape)
+    layers = layers.double()
+    values = torch.randn(5, *shape, dtype=torch.float64)
+    in_use = with_gradients(layers.eval(), values)
+    for got, expected in zip(with_gradients(layers.train(), values), in_use, strict=True):
+        assert torch.equal(got, expected)
+
+
+def test_in_training_the_activation_sees_what_the_pool_leaves():
+    layers, _ = build_layers(["conv 3 4 relu", "pool 4"], (2, 34))
+    seen = []
+    layers[1].register_forward_hook(lambda module, given, out: seen.append(out.shape[-1]))
+    for mode in (layers.train, layers.eval):
+        mode()(torch.randn(1, 2, 34))
+    assert seen == [8, 32]
 
 
 SHAPES = [(7, 13), (3, 5, 11), (4, 8, 9, 10)]

@@ -19,15 +19,11 @@ Floats32 = NDArray[np.float32]
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 _ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.Sigmoid, nn.Tanh, nn.SiLU)
 _SILENT = (nn.Dropout, nn.Identity, nn.Flatten, nn.ConstantPad1d, nn.ConstantPad2d)
-_POOLS: dict[type[nn.Module], str] = {
-    nn.MaxPool1d: "maximum of neighbours",
-    nn.MaxPool2d: "maximum of neighbours",
-    nn.AvgPool1d: "average of neighbours",
-    nn.AvgPool2d: "average of neighbours",
-    nn.AdaptiveAvgPool1d: "average over all steps",
-    nn.AdaptiveAvgPool2d: "average over all steps",
-    nn.AdaptiveMaxPool1d: "maximum over all steps",
-    nn.AdaptiveMaxPool2d: "maximum over all steps",
+_POOLS: dict[tuple[type[nn.Module], ...], str] = {
+    (nn.MaxPool1d, nn.MaxPool2d): "maximum of neighbours",
+    (nn.AvgPool1d, nn.AvgPool2d): "average of neighbours",
+    (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d): "average over all steps",
+    (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d): "maximum over all steps",
 }
 
 
@@ -135,4 +131,5 @@ def _words(module: nn.Module) -> str:
         return f"memory, {module.hidden_size} units"
     if isinstance(module, _NORMS):
         return "norm"
-    return _POOLS.get(type(module), type(module).__name__)
+    pools = (words for kinds, words in _POOLS.items() if isinstance(module, kinds))
+    return next(pools, type(module).__name__)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -92,7 +93,60 @@ def build_layers(layers: Sequence[str], shape: Shape) -> tuple[nn.Sequential, Sh
         except ValueError as error:
             raise ConfigError(complaint("model", f"layer {i + 1}", text, str(error), _FIX)) from error
         modules += more
-    return nn.Sequential(*modules), shape
+    return Layers(*modules), shape
+
+
+class Layers(nn.Sequential):
+    """Layers one after another; in training a max pool comes before an activation that stands in front of it.
+
+    For an activation that never falls, values and gradients are the same, and it sees a fraction of the values.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        order = list(self)
+        for i, (first, second) in enumerate(pairwise(self)):
+            if self.training and isinstance(first, _NEVER_FALLING) and isinstance(second, nn.MaxPool2d):
+                order[i : i + 2] = second, first
+        return reduce(lambda values, layer: layer(values), order, input)
+
+
+class Conv1d(nn.Conv1d):
+    """`nn.Conv1d` on maps whose channels lie side by side in memory: 1.4 times as fast in a training.
+
+    torch has such maps for two axes only, and copies others.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        assert not isinstance(self.padding, str)
+        out = functional.conv2d(
+            _with_height(input),
+            self.weight[:, :, None],
+            self.bias,
+            stride=(1, *self.stride),
+            padding=(0, *self.padding),
+            dilation=(1, *self.dilation),
+            groups=self.groups,
+        )
+        return out.squeeze(2)
+
+
+class MaxPool1d(nn.MaxPool2d):
+    """`nn.MaxPool1d` on maps whose channels lie side by side in memory, as `Conv1d` leaves them."""
+
+    def __init__(self, size: tuple[int], stride: tuple[int]) -> None:
+        super().__init__((1, *size), (1, *stride))
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        pooled: Tensor = super().forward(_with_height(input))
+        return pooled.squeeze(2)
+
+
+def _with_height(maps: Tensor) -> Tensor:
+    """A second axis of one row, channels last. Shape: [B, C, T] -> [B, C, 1, T]."""
+    n_batch, n_channels, n_steps = maps.shape
+    if n_channels == 1:  # could be read either way: these strides say which it is
+        return maps.reshape(n_batch, n_steps, 1).transpose(1, 2).unsqueeze(2)
+    return maps.unsqueeze(2).contiguous(memory_format=torch.channels_last)
 
 
 class Norm(nn.BatchNorm2d):
@@ -102,6 +156,8 @@ class Norm(nn.BatchNorm2d):
         if self.training and values.numel() == values.shape[1]:
             known = (self.running_mean, self.running_var, self.weight, self.bias)
             return functional.batch_norm(values, *known, eps=self.eps)
+        if values.ndim == 3:  # as Conv1d leaves them
+            return super().forward(values.unsqueeze(2)).squeeze(2)
         return super().forward(values)
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002
@@ -118,14 +174,13 @@ class Dropout(nn.Dropout):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         if not self.training or self.p == 0 or input.device.type != "cpu":
             return super().forward(input)
-        is_channels_last = input.ndim == 4 and input.is_contiguous(memory_format=torch.channels_last)
-        values = input if is_channels_last else input.contiguous()
-        n_values = values.numel()
+        n_values = input.numel()
         draws = torch.empty(-(-n_values // 4), dtype=torch.int64).random_(-(2**63), None)
         n_dropped = min(round(self.p * 2**16), 2**16 - 1)  # of the 65536 values of 16 bits
         is_kept = draws.view(torch.int16)[:n_values] >= n_dropped - 2**15
-        factors = is_kept.to(values.dtype).mul_(2**16 / (2**16 - n_dropped))
-        return values * factors.as_strided(values.shape, values.stride())
+        factors = torch.empty_like(input)  # in the order of the input's memory, and without gaps
+        torch.mul(is_kept, 2**16 / (2**16 - n_dropped), out=factors.as_strided((n_values,), (1,)))
+        return input * factors
 
 
 def _conv(values: Values, shape: Shape) -> Built:
@@ -194,13 +249,16 @@ _BUILDERS: dict[str, Callable[[Values, Shape], Built]] = {
 }
 # For one axis and for two.
 _MODULES: dict[str, tuple[Any, Any]] = {
-    "conv": (nn.Conv1d, nn.Conv2d),
+    "conv": (Conv1d, nn.Conv2d),
     "pad": (nn.ConstantPad1d, nn.ConstantPad2d),
-    "pool": (nn.MaxPool1d, nn.MaxPool2d),
+    "pool": (MaxPool1d, nn.MaxPool2d),
     "average": (nn.AvgPool1d, nn.AvgPool2d),
     "global average": (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d),
     "global max": (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d),
 }
+
+
+_NEVER_FALLING = (nn.ReLU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh)
 
 
 def _activation(values: Values) -> list[nn.Module]:
