@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from earshot import Bundle, Clips, read_clips, trainings
 from earshot.deploy.choices import Chooser
@@ -325,6 +326,23 @@ def test_a_run_killed_within_a_fold_ends_with_the_weights_of_an_unbroken_one(
     trained(read_clips(sounds), tmp_path / "whole", "epochs=40", recipe="cnn")
     assert digests(folder) == digests(tmp_path / "whole")
     assert not list(folder.rglob("checkpoint")), "a finished fold keeps no checkpoint"
+
+
+@pytest.mark.parametrize(("device", "says"), [("cpu", "run folder"), ("cuda:9", "--device")])
+def test_what_is_refused_leaves_the_folder_as_it_was(device, says, sounds: Path, tmp_path: Path) -> None:
+    if device.startswith("cuda") and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    (tmp_path / "letters").mkdir()
+    clips, folder = read_clips(sounds), tmp_path if device == "cpu" else tmp_path / "new"
+    listening = Listening()
+    with pytest.raises(EarshotError, match=says):
+        run(
+            Experiment(
+                clips=clips, recipe=load_recipe("fast"), folder=folder, device=device, monitor=listening
+            )
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["letters"]
+    assert not listening.steps, "the sounds were read first"
 
 
 def test_another_recipe_in_the_same_folder_is_refused(fast_run: Path, sounds: Path) -> None:

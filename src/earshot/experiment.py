@@ -91,14 +91,18 @@ def run(experiment: Experiment) -> RunResult:
     Raises:
         DataError: the clips cannot be cross-validated.
         ConfigError: `n_jobs` < 1.
-        EarshotError: the folder holds another experiment, or another process works in it.
+        EarshotError: torch does not find the device, the folder holds another experiment, or another process
+            works in it.
     """
     started = time.perf_counter()
     if experiment.n_jobs is not None and experiment.n_jobs < 1:
         raise ConfigError(complaint("train", "number of jobs", experiment.n_jobs, "a whole number >= 1"))
     check_trainable(experiment.clips)
-    experiment = replace(experiment, recipe=resolved(experiment.recipe))
+    experiment = replace(
+        experiment, recipe=resolved(experiment.recipe), device=pick_device(experiment.device)
+    )
     folder = RunFolder(experiment.folder)
+    folder.check(experiment.recipe.to_toml())  # a folder of something else stays without a lock file
     with folder.locked():
         folder.claim(experiment.recipe.to_toml())
         heard = hear(
@@ -118,7 +122,7 @@ class _Run:
         self.recipe = experiment.recipe
         self.folder = folder
         self.heard = heard
-        self.device = pick_device(experiment.device)
+        self.device = experiment.device
         self.clips = _valid_clips_train(heard.clips)
         self.folds = k_folds(
             self.clips,

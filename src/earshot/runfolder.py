@@ -53,7 +53,12 @@ class RunFolder:
             yield
 
     def claim(self, recipe_toml: str) -> None:
-        """Writes experiment.toml: a run folder belongs to one recipe, another would mix its results with the old.
+        """Writes experiment.toml, after `check`."""
+        self.check(recipe_toml)
+        self.write("experiment.toml", recipe_toml)
+
+    def check(self, recipe_toml: str) -> None:
+        """A run folder belongs to one recipe: another would mix its results with the old.
 
         Raises:
             EarshotError: the folder holds a run with another recipe, or files that are no run's.
@@ -68,7 +73,6 @@ class RunFolder:
                 f"{self.root}: the folder holds a run with another recipe (see its experiment.toml). "
                 "Choose another folder with -o."
             )
-        self.write("experiment.toml", recipe_toml)
 
     def write(self, name: str, content: str | bytes) -> None:
         """Writes a file of the run, whole or not at all."""

@@ -424,6 +424,16 @@ def test_other_windows_than_those_of_training_fail_the_golden_sounds(tmp_path, c
     assert "golden probability error" in refusal(tmp_path / "model")
 
 
+@pytest.mark.parametrize("name", ["taken", "taken/model"])
+def test_a_file_in_the_place_of_the_folder_is_named_and_left_alone(bundle, tmp_path, name):
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(
+        BundleError, match=r"taken.*'; expected a folder, new or that of a model\. A file has"
+    ):
+        bundle.save(tmp_path / name)
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
 def test_a_folder_that_holds_other_things_is_refused_and_left_alone(bundle, tmp_path):
     (tmp_path / "README.md").write_text("mine")
     with pytest.raises(BundleError, match=r"README\.md.*an empty folder"):

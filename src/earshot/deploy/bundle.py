@@ -181,9 +181,16 @@ class Bundle:
         """Writes the model folder; the manifest comes last, so that a killed save is no bundle.
 
         Raises:
-            BundleError: the folder holds what no model folder does, and what the manifest must not vouch for.
+            BundleError: the folder is a file, or holds what no model folder does, and what the manifest must not
+                vouch for.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            rule = "a folder, new or that of a model"
+            raise BundleError(
+                complaint("save", "folder", str(folder), rule, "A file has its name.")
+            ) from error
         self._clear(folder)
         for name in self._names:
             for file, member in zip(self.config.members[name].files, self._fitted[name], strict=True):
