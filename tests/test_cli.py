@@ -21,6 +21,7 @@ import pytest
 from earshot.cli import app
 from earshot.commands.model import print_row
 from earshot.console import exits
+from earshot.deploy.bundle import Bundle
 
 from . import corpus
 
@@ -192,6 +193,33 @@ def test_wrong_options_of_predict_are_refused(
     assert error.count("\n") == 1
     assert said in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_place_of_the_predictions_is_refused_before_anything_is_scored(
+    model: Path,
+    sounds: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "rows.csv").mkdir()
+    monkeypatch.setattr(Bundle, "judge", lambda *_, **__: pytest.fail("it was scored first"))
+    assert command("predict", model, sounds, "-o", tmp_path / "rows.csv") == 1
+    assert "expected a file. A folder has that name." in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_too_little_memory_is_no_matter_of_the_disk(
+    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def large(*args: object) -> None:
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr("earshot.experiment.run", large)
+    assert command("train", sounds, "--recipe", "fast", "-o", tmp_path / "run") == 1
+    said = capsys.readouterr().err
+    assert "9 TiB. Close other programs" in said
+    assert "disk" not in said
 
 
 def test_wrong_usage_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:

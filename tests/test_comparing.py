@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -114,6 +115,37 @@ def test_copies_of_a_clip_are_counted_each(tmp_path):
         write(tmp_path / name, predictions(seed=seed), contents=contents) for seed, name in enumerate("xy")
     ]
     assert compare_runs(folders).comparison.n_clips == 90
+
+
+def test_where_one_run_has_dropped_a_copy_the_other_copy_keeps_its_partner(tmp_path):
+    whole = predictions()
+    contents = ["ab" * 32] * 2 + [f"{i:064x}" for i in range(88)]  # clips 0 and 1 differ in their label
+    less, order = np.arange(1, 90), np.random.default_rng(0).permutation(90)
+    folders = [
+        write(tmp_path / "whole", whole, contents=contents),
+        write(tmp_path / "less", predictions(seed=1).subset(less), contents=contents[1:]),
+        write(tmp_path / "shuffled", whole.subset(order), contents=[contents[i] for i in order]),
+    ]
+    assert compare_runs(folders[:2]).comparison.n_clips == 89
+    [pair] = compare_runs(folders[::2]).comparison.pairs
+    assert (pair.n_only_first, pair.n_only_second) == (0, 0)
+
+
+def test_reading_a_run_takes_memory_for_its_numbers_and_not_for_their_text(tmp_path):
+    targets = np.eye(50, dtype=np.float32)[np.arange(2_000) % 50]
+    ids = tuple(map(str, range(2_000)))
+    said = Predictions(
+        0.5 * targets + 0.01, tuple(f"class {k}" for k in range(50)), clip_ids=ids, targets=targets
+    )
+    run = write(tmp_path / "run", said)
+    load_run(run, name="warm")
+    tracemalloc.start()
+    try:
+        load_run(run, name="run")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2_000 * 3_000  # 20 kB a clip as rows of text
 
 
 def test_other_folds_are_noted(tmp_path):

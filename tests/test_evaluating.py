@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -97,6 +98,19 @@ def test_a_model_is_set_beside_a_baseline_on_the_same_clips(model: Path, tmp_pat
     alone = evaluate_bundle(Bundle.load(model), clips, corruptions="low_pass")
     assert metrics["corruptions"] == alone["corruptions"]
     assert metrics["corruption_errors"]["baseline"] == "model"
+
+
+def test_a_baseline_of_other_clips_is_left_out_and_that_is_said(model: Path, tmp_path: Path) -> None:
+    first, other = (
+        read_clips(corpus.make(tmp_path / name, ("hiss", "hum"), n=2, first_seed=seed))
+        for name, seed in (("first", 40), ("other", 60))
+    )
+    evaluate(model, first.assign(id=[f"x{i}" for i in range(4)]), folder=tmp_path / "out", corruptions="gain")
+    lines: list[str] = []
+    listening = SimpleNamespace(say=lines.append, progress=lambda *_: None)
+    metrics = evaluate(model, other, corruptions="gain", baseline=tmp_path / "out", monitor=listening)
+    assert "corruption_errors" not in metrics
+    assert any(line.startswith("note: the baseline is left out: ") for line in lines)
 
 
 def test_a_baseline_that_is_nothing_or_was_not_scored_on_damage_is_refused(

@@ -96,6 +96,17 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_files_have_the_permissions_that_the_user_wants(umask: int, tmp_path: Path) -> None:
+    script = (
+        f"import os; os.umask({umask}); from earshot.files import write_whole; from pathlib import Path; "
+    )
+    script += "write_whole(Path('a.json'), 'x'); Path('b').write_text('x')"
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("a.json", "b"), 0o666 & ~umask)
+
+
 def test_a_folder_that_cannot_be_made_is_one_plain_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises((EarshotError, OSError)):

@@ -10,7 +10,7 @@ import csv
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +36,8 @@ class Run:
     """What a run folder says of its clips.
 
     Attributes:
-        contents: what each clip is made of, as text that is the same wherever it lies; "" where that is not known.
+        contents: what each clip is made of, as text that is the same wherever it lies, and for each copy of it; ""
+            where that is not known.
         tested_in: the fold of each, "" where there are none.
     """
 
@@ -96,23 +97,16 @@ def load_run(folder: Path, *, name: str) -> Run:
     """
     try:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        rows = _rows(folder / "predictions.csv")
+        predictions = _predictions(_rows(folder / "predictions.csv"), metrics)
     except OSError as error:
         fix = "Name the folder of `earshot train`, or of `earshot evaluate -o`."
         there = f"a folder without {Path(error.filename or '').name}" if folder.is_dir() else "no folder"
         raise DataError(complaint(folder, "run", there, "a run folder", fix)) from error
-    except (ValueError, csv.Error) as error:
-        raise DataError(f"{folder}: the run cannot be read ({error}). Run it again.") from error
-    wanted = "oof" if any(row.get("split") == "oof" for row in rows) else "test"
-    rows = [row for row in rows if row.get("split") == wanted]
-    try:
-        predictions = _predictions(rows, metrics, split=wanted)
-    except (KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{folder}: predictions.csv cannot be read ({error}). Run it again.") from error
-    listed = _rows(folder / "clips.csv") if (folder / "clips.csv").is_file() else []
-    about = {row["id"]: row for row in listed if row.get("id")}
-    contents = _contents(predictions.clip_ids, about)
-    tested_in = tuple(about.get(each, {}).get("tested_in", "") for each in predictions.clip_ids)
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise DataError(f"{folder}: the run cannot be read ({error!r}). Run it again.") from error
+    listed = _rows(folder / "clips.csv") if (folder / "clips.csv").is_file() else ()
+    about = {row["id"]: (_content(row), row.get("tested_in") or "") for row in listed if row.get("id")}
+    contents, tested_in = zip(*(about.get(each, ("", "")) for each in predictions.clip_ids), strict=True)
     return Run(name, folder, predictions, contents, tested_in, metrics)
 
 
@@ -126,27 +120,44 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return names
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    """Row by row: a whole table of strings would need many times the memory of its numbers."""
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        yield from csv.DictReader(file)
 
 
-def _predictions(rows: Sequence[Mapping[str, str]], metrics: Mapping[str, Any], *, split: str) -> Predictions:
+def _predictions(rows: Iterable[Mapping[str, str]], metrics: Mapping[str, Any]) -> Predictions:
+    """Out-of-fold predictions where there are any, else those of the test split."""
     classes = [str(name) for name in metrics["classes"]]
     multilabel = "mean_average_precision" in metrics
+    kept = [
+        (
+            row["split"],
+            row["id"],
+            row["label"],
+            row.get("group"),
+            np.array([float(row[f"p_{name}"]) for name in classes], dtype=np.float32),
+        )
+        for row in rows
+        if row.get("split") in ("oof", "test")
+    ]
+    split = "oof" if any(each[0] == "oof" for each in kept) else "test"
+    of_split = [each[1:] for each in kept if each[0] == split]
+    if not of_split:
+        raise ValueError("no rows of a split oof or test")
+    ids, labels, groups, probs = zip(*of_split, strict=True)
     column = {str(safe_cell(name)): k for k, name in enumerate(classes)}
-    targets = np.zeros((len(rows), len(classes)), np.float32)
-    for i, row in enumerate(rows):
-        for label in _labels(row["label"], column, multilabel=multilabel):
+    targets = np.zeros((len(ids), len(classes)), np.float32)
+    for i, cell in enumerate(labels):
+        for label in _labels(cell, column, multilabel=multilabel):
             targets[i, column[label]] = 1.0
-    probs = np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows], dtype=np.float32)
     return Predictions(
-        probs.reshape(targets.shape),
+        np.stack(probs),
         tuple(classes),
-        clip_ids=tuple(row["id"] for row in rows),
+        clip_ids=ids,
         targets=targets,
         split=split,
-        groups=tuple(row["group"] for row in rows) if rows and "group" in rows[0] else None,
+        groups=None if None in groups else groups,
         multilabel=multilabel,
     )
 
@@ -159,16 +170,23 @@ def _labels(cell: str, known: Mapping[str, int], *, multilabel: bool) -> list[st
     return [part if part in known else part.removeprefix("'") for part in parts]
 
 
-def _contents(ids: Sequence[str], about: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
-    """Hash and times of each clip, numbered where several are the same."""
-    seen: Counter[str] = Counter()
-    contents = []
-    for name in ids:
-        row = about.get(name, {})
-        key = " ".join(row.get(part) or "" for part in ("content", "start_s", "end_s"))
-        seen[key] += 1
-        contents.append(f"{key} {seen[key]}" if row.get("content") else "")
-    return tuple(contents)
+def _content(row: Mapping[str, str]) -> str:
+    """Hash and times of a clip; "" where the hash is not known."""
+    parts = [row.get(part) or "" for part in ("content", "start_s", "end_s")]
+    return " ".join(parts) if parts[0] else ""
+
+
+def _by_content(runs: Sequence[Run]) -> list[Run]:
+    """The runs with clips named by what they hold: paths may have changed. Copies go by their ids."""
+    counts = [Counter(run.contents) for run in runs]
+    several = {content for count in counts for content, n in count.items() if n > 1}
+    named = []
+    for run in runs:
+        own = run.predictions
+        pairs = zip(run.contents, own.clip_ids, strict=True)
+        ids = tuple(f"{content} {name}" if content in several else content for content, name in pairs)
+        named.append(replace(run, predictions=replace(own, clip_ids=ids)))
+    return named
 
 
 def _on_common_clips(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
@@ -187,7 +205,7 @@ def _on_common_clips(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
             rule = f"{first.predictions.split}, as in {first.name}"
             raise DataError(complaint("compare", f"rows of {run.name}", run.predictions.split, rule, fix))
     if all(all(run.contents) for run in runs):
-        runs = [replace(run, predictions=replace(run.predictions, clip_ids=run.contents)) for run in runs]
+        runs = _by_content(runs)
     common = set.intersection(*(set(run.predictions.clip_ids) for run in runs))
     if not common:
         fix = "Runs are compared on clips that all of them predicted."

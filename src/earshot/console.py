@@ -82,8 +82,10 @@ def exits() -> Iterator[None]:
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(EXIT_USER) from None
-    except (OSError, MemoryError) as error:
+    except OSError as error:
         _fail(f"{type(error).__name__}: {error}. Check the disk, its free space and permissions.", EXIT_USER)
+    except MemoryError as error:
+        _fail(f"{type(error).__name__}: {error}. Close other programs, or work on fewer clips.", EXIT_USER)
     except Exception:
         traceback.print_exc()
         _fail("this is a fault in earshot; please report it with the lines above", EXIT_INTERNAL)

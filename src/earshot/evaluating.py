@@ -19,7 +19,7 @@ from earshot.deploy.evaluate import Baseline, Evaluation, beside, evaluate_bundl
 from earshot.deploy.predict import judge_files
 from earshot.deploy.robustness import answers_to_damaged, taught_to
 from earshot.errors import DataError, EarshotError, complaint
-from earshot.evaluation.corruptions import CorruptionScores, clips_digest, right_answers, scores_of_right
+from earshot.evaluation.corruptions import CorruptionScores, clips_digest, scores_of_right
 from earshot.evaluation.metrics import summarise
 from earshot.evaluation.predictions import Predictions
 from earshot.held_out import HeldOutFold, held_out_folds, is_run
@@ -56,7 +56,8 @@ def evaluate(
 
     Raises:
         ConfigError: a corruption is not known, or there is a baseline and no corruptions.
-        DataError: model, clips and baseline do not go together, or none of them can be read.
+        DataError: model and clips do not go together, none of them can be read, or there is no such baseline; one
+            of other clips is left out with a note.
     """
     monitor = monitor or Silent()
     if corruptions:
@@ -70,6 +71,8 @@ def evaluate(
     if is_run(model):
         evaluation = _evaluate_run(model, clips, corruptions=corruptions, device=device, monitor=monitor)
         evaluation = beside(evaluation, other)
+        for note in evaluation.notes:
+            monitor.say(f"note: {note}")
         if folder is not None:
             write_evaluation(folder, evaluation, title=_title(model), command=command)
         return evaluation.to_dict()
@@ -149,7 +152,7 @@ def _evaluate_run(
         "classes": list(together.classes),
         "folds": [
             {"name": fold.name, "n_train": fold.n_train, "n_test": len(said)}
-            | {"accuracy": float(_right(said).mean())}
+            | {"accuracy": float(said.right.mean())}
             for fold, said in zip(folds, clean, strict=True)
         ],
         "n_failed": 0,
@@ -220,15 +223,10 @@ def _scored(
     joined = np.concatenate(right, axis=2)
     taught = frozenset[str]().union(*(taught_to(fold.bundle) for fold in folds))
     return scores_of_right(
-        _right(together),
+        together.right,
         dict(zip(names, joined, strict=True)),
         groups=together.groups,
         held_out=set(names) - taught,
         rng=np.random.default_rng(0),
         clips=clips_digest(together),
     )
-
-
-def _right(predictions: Predictions) -> NDArray[np.bool_]:
-    many = predictions.multilabel
-    return right_answers(predictions.probs, predictions.known_targets, multilabel=many)

@@ -161,11 +161,7 @@ def _fold_scores(together: Predictions, folds: Sequence[Fold], *, seed: int) -> 
 
     With several labels a clip, all must agree.
     """
-    said, truth = together.probs, together.known_targets
-    if together.multilabel:
-        right = ((said >= 0.5) == (truth >= 0.5)).all(axis=1)
-    else:
-        right = said.argmax(axis=1) == truth.argmax(axis=1)
+    right = together.right
     groups = np.array(together.groups or together.clip_ids, dtype=object)
     rng = np.random.default_rng(seed)
     return [

@@ -48,6 +48,28 @@ def test_what_no_model_can_judge_is_said(labels, reason):
     assert reason in model_findings(verdicts, np.arange(8))[0].text
 
 
+@pytest.mark.parametrize("n_each", [2, 3])
+def test_two_or_three_clips_a_class_are_few_and_no_crash(n_each):
+    clips, table = data(["a", "b", "c"] * n_each, durations_s=np.arange(3.0 * n_each) + 1)
+    features = np.random.default_rng(0).standard_normal((3 * n_each, 5)).astype(np.float32)
+    verdicts = try_models(clips, table, features, config=CONFIG)
+    if n_each == 2:
+        assert "not more clips than classes" in model_findings(verdicts, np.arange(6))[0].text
+    else:
+        assert verdicts.leak is not None
+
+
+@pytest.mark.parametrize("n_of_one", [220, 240, 290])
+def test_a_site_with_most_of_the_clips_leaves_models_that_fit(n_of_one):
+    labels = (["a", "b", "c"] * 100)[:300]
+    clips, table = data(labels, durations_s=np.linspace(1, 2, 300))
+    clips = clips.assign(group=["site"] * n_of_one + [f"g{i}" for i in range(300 - n_of_one)])
+    features = np.random.default_rng(0).standard_normal((300, 120)).astype(np.float32)
+    verdicts = try_models(clips, table, features, config=CONFIG)
+    assert verdicts.leak is not None
+    assert 0 <= verdicts.leak.grouped < 0.6
+
+
 def test_doubted_labels_point_into_the_whole_table():
     verdicts = Verdicts(suggested={1: "b"}, quality={0: 0.9, 1: 0.1})
     assert model_findings(verdicts, np.array([4, 7]))[0].rows == (7,)

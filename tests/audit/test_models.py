@@ -37,7 +37,7 @@ def test_grouped_folds_tear_no_group_and_random_ones_spread_classes():
 def test_features_of_a_recording_pay_in_a_random_split_only():
     features = rows(told="group")
     scores = [
-        (held_out_probs(content_model(120, 6), features, LABELS, folds).argmax(axis=1) == LABELS).mean()
+        (held_out_probs(content_model, features, LABELS, folds).argmax(axis=1) == LABELS).mean()
         for folds in (
             grouped_folds(LABELS, GROUPS, n_folds=5, seed=0),
             random_folds(LABELS, n_folds=5, seed=0),
@@ -64,7 +64,7 @@ def test_swapped_labels_are_doubted_first_and_the_right_one_is_suggested():
     given = LABELS.copy()
     given[wrong] = (given[wrong] + 1) % 3
     folds = grouped_folds(given, GROUPS, n_folds=5, seed=0)
-    doubts = doubtful_labels(given, held_out_probs(content_model(120, 6), rows(told="label"), given, folds))
+    doubts = doubtful_labels(given, held_out_probs(content_model, rows(told="label"), given, folds))
     assert set(doubts.rows[:3]) == set(wrong)
     assert doubts.suggested[:3].tolist() == LABELS[doubts.rows[:3]].tolist()
     assert doubts.quality[wrong].max() < np.delete(doubts.quality, wrong).min()

@@ -217,11 +217,27 @@ def test_a_card_in_strange_bytes_is_no_obstacle(folder):
     assert Bundle.load(folder, device="cpu").card.startswith("caf")
 
 
-def test_a_save_that_is_killed_leaves_no_bundle(bundle, folder, monkeypatch):
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_save_that_fails_leaves_what_was_there(bundle, folder, tmp_path, monkeypatch, is_new):
+    target = tmp_path / "new" / "model" if is_new else folder
+    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    around = set(target.parent.iterdir()) if target.parent.exists() else set()
     monkeypatch.setattr(bundle_module, "write_manifest", lambda folder: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        bundle.save(folder)
-    assert "no model folder" in refusal(folder)
+        bundle.save(target)
+    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
+    assert set(target.parent.iterdir()) == around
+    if not is_new:
+        Bundle.load(folder, device="cpu")
+
+
+def test_what_a_killed_save_has_left_is_in_nobodys_way(bundle, tmp_path):
+    for name in (".model.part", ".model.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cnn-1.safetensors").write_bytes(b"half")
+    bundle.save(tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    Bundle.load(tmp_path / "model", device="cpu")
 
 
 def test_golden_sounds_are_checked_in_full_precision_whatever_the_device_prefers(bundle, tmp_path):
@@ -349,12 +365,6 @@ def test_decisions_out_of_bounds_are_refused(deciding, change):
     assert "config.json" in refusal(deciding)
 
 
-def test_saving_without_detectors_leaves_none_of_an_earlier_save(bundle, deciding):
-    bundle.save(deciding)
-    assert not (deciding / "novelty.safetensors").exists()
-    Bundle.load(deciding, device="cpu")
-
-
 def uneven(n=4):
     """Clips of four windows, one or two of them loud, two nearly silent."""
     levels = np.repeat([1, 500, 1, 200], 2_000) / 500
@@ -434,17 +444,36 @@ def test_a_file_in_the_place_of_the_folder_is_named_and_left_alone(bundle, tmp_p
     assert (tmp_path / "taken").read_text() == "mine"
 
 
-def test_a_folder_that_holds_other_things_is_refused_and_left_alone(bundle, tmp_path):
-    (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(BundleError, match=r"README\.md.*an empty folder"):
-        bundle.save(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("README.md",),
+        ("config.json", "model.safetensors", "README.md"),  # as Hugging Face keeps models
+        ("manifest.json", "config.json", "cnn-1.safetensors"),  # a manifest of something else
+        ("sub/weights.safetensors",),
+    ],
+)
+def test_a_folder_that_holds_other_things_is_refused_and_left_alone(bundle, tmp_path, names):
+    for name in names:
+        (tmp_path / "theirs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "theirs" / name).write_text("mine")
+    with pytest.raises(BundleError, match="an empty folder"):
+        bundle.save(tmp_path / "theirs")
+    found = {path.relative_to(tmp_path / "theirs") for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path.as_posix() for path in found} == set(names)
 
 
-def test_saving_again_leaves_nothing_of_the_earlier_model(bundle, tmp_path):
-    bundle.save(tmp_path)
-    for name in ("cnn-9.safetensors", ".config.json.abc.part"):
-        (tmp_path / name).write_bytes(b"old")
-    bundle.save(tmp_path)
-    assert "cnn-9.safetensors" not in {path.name for path in tmp_path.rglob("*")}
-    Bundle.load(tmp_path)
+def test_a_file_that_somebody_has_put_beside_a_model_is_not_lost(bundle, folder):
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(
+        BundleError, match=r"notes\.txt.*an empty folder, or that of a model\. Choose another"
+    ):
+        bundle.save(folder)
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_saving_again_leaves_nothing_of_the_earlier_model(bundle, deciding):
+    assert (deciding / "novelty.safetensors").exists()
+    bundle.save(deciding)
+    assert not (deciding / "novelty.safetensors").exists()
+    Bundle.load(deciding, device="cpu")

@@ -1,3 +1,5 @@
+import copy
+
 import torch
 
 from earshot.deploy.cost import latencies_ms, n_parameters, n_support_vectors
@@ -24,3 +26,18 @@ def test_latencies_are_measured_on_one_thread_and_leave_the_setting_alone(bundle
     assert all(0 < ms < 10_000 for ms in found.values())
     assert set(seen) == {1}
     assert torch.get_num_threads() == before
+
+
+def test_the_time_is_that_of_one_window_however_short(bundle, monkeypatch):
+    seen = []
+    score = type(bundle).score
+    monkeypatch.setattr(
+        type(bundle),
+        "score",
+        lambda self, clips: seen.extend(len(clip) for clip in clips) or score(self, clips),
+    )
+    config = bundle.config.model_copy(update={"window_samples": bundle.config.rate_hz // 10})
+    short = copy.copy(bundle)
+    short.config = config
+    latencies_ms({"short": short})
+    assert set(seen) == {config.window_samples}

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earshot.evaluation.error_rate import ErrorRate, right_clips
+from earshot.evaluation.error_rate import ErrorRate
+from earshot.evaluation.predictions import right_clips
 
 
 def plain(weights, probs, targets, multilabel):

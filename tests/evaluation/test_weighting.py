@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from earshot.evaluation.blending import weighted_mean
-from earshot.evaluation.error_rate import right_clips
+from earshot.evaluation.predictions import right_clips
 from earshot.evaluation.weighting import (
     accuracy_weights,
     even_weights,

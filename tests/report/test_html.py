@@ -425,7 +425,10 @@ SURE = {
     "precision": [{"wanted": 0.9, "precision": 0.915, "answered": 0.62},
                   {"wanted": 0.99, "precision": None, "answered": 0.0}],
     "novelty": {"known_kept": 0.95, "kept": 0.94, "n_clips": 40, "members": ["fast"], "probes_rejected": 1,
-                "probes": {"white noise": "unknown", "mains hum": "<i>engine</i>"}},
+                "probes": {
+                    "white noise": {"label": "", "rejected": "background"},
+                    "mains hum": {"label": "<i>engine</i>", "rejected": ""},
+                }},
 }  # fmt: skip
 
 

@@ -130,31 +130,39 @@ def _lengths(table: pd.DataFrame, config: AuditConfig) -> Iterator[Finding]:
 
 
 def _copies(table: pd.DataFrame, config: AuditConfig) -> Iterator[Finding]:
-    for column, word in (("duplicate_set", "exact"), ("near_set", "near")):
-        again = table[table[column] != ""]
-        sets = again.groupby(column).indices
-        members = {name: again.index[at].tolist() for name, at in sets.items()}
-        if word == "near":  # sets of exact copies alone are told already
-            members = {
-                name: rows
-                for name, rows in members.items()
-                if table["duplicate_set"].iloc[rows].nunique() > 1
-                or (table["duplicate_set"].iloc[rows] == "").any()
-            }
-        yield from _one_kind(table, members, word)
+    exact_set = table["duplicate_set"].tolist()
+    yield from _one_kind(table, _members(exact_set), "exact")
+    near = _members(table["near_set"].tolist())
+    # Sets of exact copies alone are told already.
+    yield from _one_kind(table, [rows for rows in near if not _is_one_set(exact_set, rows)], "near")
 
 
-def _one_kind(table: pd.DataFrame, members: dict[Any, list[int]], word: str) -> Iterator[Finding]:
+def _members(names: Sequence[str]) -> list[list[int]]:
+    """The rows of each set, by the name of the set that each row is in ("" for none)."""
+    sets: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        if name:
+            sets.setdefault(name, []).append(row)
+    return list(sets.values())
+
+
+def _is_one_set(names: Sequence[str], rows: Sequence[int]) -> bool:
+    found = {names[row] for row in rows}
+    return len(found) == 1 and "" not in found
+
+
+def _one_kind(table: pd.DataFrame, sets: list[list[int]], word: str) -> Iterator[Finding]:
     exact = word == "exact"
     code = "duplicate" if exact else "near_duplicate"
-    later = tuple(sorted(row for rows in members.values() for row in rows[1:]))
+    later = tuple(sorted(row for rows in sets for row in rows[1:]))
     if later:
         what = "the same samples" if exact else "the same sound at another gain, offset or codec, or in part,"
         fix = "Drop them." if exact else "Drop them, or train on grouped.csv, which keeps them together."
         text = f"{what} as an earlier clip: {_n(later)}"
         yield Finding("warning", code, text, fix, later, "drop" if exact else "merge")
     for column in ("label", "fold", "split"):
-        torn = [rows for rows in members.values() if table[column].iloc[rows].astype(str).nunique() > 1]
+        values = table[column].astype(str).tolist()
+        torn = [rows for rows in sets if len({values[row] for row in rows}) > 1]
         rows = tuple(sorted(row for each in torn for row in each))
         if rows:
             shown = " and ".join(f"{table['id'].iloc[i]} ({table[column].iloc[i]})" for i in torn[0][:2])

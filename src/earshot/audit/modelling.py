@@ -14,6 +14,7 @@ from earshot.audit.models import (
     Labels,
     LeakPrice,
     Shortcut,
+    TooFewClips,
     doubtful_labels,
     find_shortcuts,
     grouped_folds,
@@ -75,12 +76,16 @@ def try_models(
     folds = grouped_folds(labels, groups, n_folds=n_folds, seed=config.seed)
     rows = np.nan_to_num(features[able].astype(np.float32))
     n_repeats = config.n_repeats if len(able) <= config.max_repeat_clips else 1
-    grouped, at_random = (
-        repeated_probs(rows, labels, kept, n_folds=n_folds, n_repeats=n_repeats, seed=config.seed)
-        for kept in (groups, None)
-    )
+    try:
+        grouped, at_random = (
+            repeated_probs(rows, labels, kept, n_folds=n_folds, n_repeats=n_repeats, seed=config.seed)
+            for kept in (groups, None)
+        )
+        shortcuts = _shortcuts(table.iloc[able], labels, groups, folds, config)
+    except TooFewClips:
+        why = "outside some fold there are not more clips than classes"
+        return Verdicts(notes=(f"shortcuts, leaks and labels were not looked at: {why}",))
     leak = leak_price(grouped, at_random, labels, groups, seed=config.seed)
-    shortcuts = _shortcuts(table.iloc[able], labels, groups, folds, config)
     names = [clips.classes[k] for k in present]
     try:
         doubts = doubtful_labels(labels, grouped.mean(axis=0))

@@ -6,7 +6,7 @@ together unless a random split is asked for, on purpose, to show what it would h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from earshot.data.deal import deal_groups
-from earshot.errors import ConfigError, complaint
+from earshot.errors import ConfigError, DataError, complaint
 from earshot.evaluation.statistics import group_bootstrap, paired_bootstrap
 
 Labels = NDArray[np.int64]
@@ -87,16 +87,33 @@ def random_folds(labels: Labels, *, n_folds: int, seed: int) -> NDArray[np.int64
     return folds
 
 
-def held_out_probs(
-    estimator: Any, rows: NDArray[Any], labels: Labels, folds: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Probabilities of each clip by a model that has not seen its fold. Shape: [N, D] -> [N, K]."""
-    from sklearn.base import clone
+class TooFewClips(DataError):
+    """Outside some fold there are not more clips than classes, or one class only: no model can be fitted."""
 
+
+def held_out_probs(
+    new_model: Callable[[int, int], Any], rows: NDArray[Any], labels: Labels, folds: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Probabilities of each clip by a model that has not seen its fold.
+
+    Args:
+        new_model: makes an unfitted model for a number of clips and of columns.
+
+    Shape: [N, D] -> [N, K].
+
+    Raises:
+        TooFewClips: a fold leaves nothing to learn from.
+    """
     probs = np.zeros((len(labels), int(labels.max()) + 1))
     for fold in np.unique(folds):
         test = folds == fold
-        model = clone(estimator).fit(rows[~test], labels[~test])
+        learned = rows[~test]
+        n_classes = len(np.unique(labels[~test]))
+        if not 1 < n_classes < len(learned):
+            rule = "two classes and more clips than classes"
+            found = f"{len(learned)} clips of {n_classes} classes"
+            raise TooFewClips(complaint("audit", "clips outside a fold", found, rule))
+        model = new_model(*learned.shape).fit(learned, labels[~test])
         probs[np.ix_(test, model.classes_)] = model.predict_proba(rows[test])
     return probs
 
@@ -118,7 +135,6 @@ def repeated_probs(
 
     Shape: [n_repeats, N, K].
     """
-    model = content_model(*rows.shape)
     found = []
     for repeat in range(seed, seed + n_repeats):
         folds = (
@@ -126,7 +142,7 @@ def repeated_probs(
             if groups is None
             else grouped_folds(labels, groups, n_folds=n_folds, seed=repeat)
         )
-        found.append(held_out_probs(model, rows, labels, folds))
+        found.append(held_out_probs(content_model, rows, labels, folds))
     return np.stack(found)
 
 
@@ -166,7 +182,9 @@ def find_shortcuts(
     """
     from sklearn.ensemble import ExtraTreesClassifier
 
-    trees = ExtraTreesClassifier(n_trees, min_samples_leaf=3, class_weight="balanced", random_state=seed)
+    def trees(n_rows: int, n_columns: int) -> Any:
+        return ExtraTreesClassifier(n_trees, min_samples_leaf=3, class_weight="balanced", random_state=seed)
+
     weight = 1.0 / np.bincount(labels)[labels]
     n_classes = len(np.unique(labels))
     tried = {"all of these": np.column_stack(list(families.values()))} | dict(families)

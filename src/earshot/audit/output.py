@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,6 +14,8 @@ from earshot.data.fields import printable
 from earshot.evaluation.predictions import safe_frame
 from earshot.files import write_whole
 
+# The column of the sets that a finding is about, by the first word of its code.
+_SETS = {"duplicate": "duplicate_set", "near": "near_set"}
 _WORDS = {"error": "must be mended", "warning": "should be looked at", "note": "good to know"}
 
 
@@ -38,15 +41,17 @@ def write_tables(audit: Audit, folder: Path) -> None:
 
 def write_fix_list(audit: Audit, path: Path) -> int:
     """Writes what to drop, merge or check, one row a clip and finding; returns the number of rows."""
+    known = {name: audit.table[name].tolist() for name in ("id", "path", "label", "suggested_label")}
+    originals = {code: _originals(audit.table[column]) for code, column in _SETS.items()}
     rows = [
         {
-            "id": audit.table["id"].iloc[row],
-            "path": audit.table["path"].iloc[row],
+            "id": known["id"][row],
+            "path": known["path"][row],
             "action": finding.action,
             "finding": finding.code,
-            "same_as": _same_as(audit, row, finding.code),
-            "label": audit.table["label"].iloc[row],
-            "suggested_label": audit.table["suggested_label"].iloc[row] if finding.code == "label" else "",
+            "same_as": _same_as(known["id"], row, originals.get(finding.code.split("_")[0], {})),
+            "label": known["label"][row],
+            "suggested_label": known["suggested_label"][row] if finding.code == "label" else "",
             "fix": finding.fix,
         }
         for finding in audit.findings
@@ -65,11 +70,13 @@ def csv_text(table: pd.DataFrame) -> bytes:
     return buffer.getvalue().encode("utf-8", errors="surrogateescape")
 
 
-def _same_as(audit: Audit, row: int, code: str) -> str:
+def _originals(names: pd.Series[Any]) -> dict[int, int]:
+    """Row -> the first row of the set of copies that it is in."""
+    first: dict[str, int] = {}
+    return {row: first.setdefault(name, row) for row, name in enumerate(names.tolist()) if name}
+
+
+def _same_as(ids: list[Any], row: int, originals: dict[int, int]) -> str:
     """The first clip of the set that a copy belongs to."""
-    column = "near_set" if code.startswith("near") else "duplicate_set"
-    name = audit.table[column].iloc[row]
-    if not name or not code.startswith(("near", "dup")):
-        return ""
-    first = audit.table.index[audit.table[column] == name][0]
-    return "" if first == row else str(audit.table["id"].iloc[first])
+    first = originals.get(row, row)
+    return "" if first == row else str(ids[first])

@@ -70,6 +70,11 @@ class Columns:
         return read_clips(data, where=where or None, **options)
 
 
+def name_of(data: Path) -> str:
+    """What runs and audits of some data are called: the folder's name, or the table's without its suffix."""
+    return data.resolve().name.removesuffix(".csv")
+
+
 def reproduction() -> str:
     """The command that was given, as one line for a shell."""
     return shlex.join(["earshot", *sys.argv[1:]])

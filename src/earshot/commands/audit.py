@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from earshot.commands.app import Columns, app, must_be_writable, reproduction
+from earshot.commands.app import Columns, app, must_be_writable, name_of, reproduction
 from earshot.console import ConsoleMonitor
 from earshot.errors import ConfigError, complaint
 
@@ -44,7 +44,7 @@ def audit(
     from earshot.audit.page import write_audit_page
     from earshot.recipe import AudioConfig
 
-    folder = output or Path("runs") / f"audit-{data.resolve().stem}"
+    folder = output or Path("runs") / f"audit-{name_of(data)}"
     clips = (columns or Columns()).read(data)
     must_be_writable(folder, option="--output")
     if fix_list:
@@ -65,7 +65,7 @@ def audit(
         write_audit_page(
             found,
             folder / "audit.html",
-            title=data.resolve().stem,
+            title=name_of(data),
             command=reproduction(),
             sounds=not no_sounds,
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from earshot.commands.app import Columns, Device, app, must_be_writable, reproduction
+from earshot.commands.app import Columns, Device, app, must_be_writable, name_of, reproduction
 from earshot.console import ConsoleMonitor
 from earshot.errors import EarshotError, complaint
 
@@ -69,7 +69,7 @@ def train(
         raise EarshotError(complaint("--report-mb", "size", report_mb, "megabytes, from 1 to 10,000"))
     changes = [*change, *(["ignore_folds=true"] if ignore_folds else [])]
     loaded = load_recipe(recipe, changes)
-    name = data.resolve().name.removesuffix(".csv")
+    name = name_of(data)
     folder = output or Path("runs") / f"{name}-{loaded.name}"
     with ConsoleMonitor(quiet=quiet) as monitor:
         monitor.say(describe(clips))

@@ -33,7 +33,7 @@ from earshot.audio import windows
 from earshot.deploy.config import CLIP_SCORES, BundleConfig, BundleMember, new_config, read_config
 from earshot.deploy.decisions import DecisionsData
 from earshot.deploy.golden import check_golden, golden_bytes
-from earshot.deploy.manifest import check_manifest, write_manifest
+from earshot.deploy.manifest import check_manifest, whole_folder, write_manifest
 from earshot.deploy.novelty import (
     NOVELTY_FILE,
     NoveltyModel,
@@ -49,7 +49,6 @@ from earshot.models.member import Member, pick_device
 from earshot.models.scoring import score_clips
 
 __all__ = ["Bundle", "BundleConfig", "BundleMember", "Judgement", "card_scores", "environment", "new_config"]
-_TEXTS = ("manifest.json", "config.json", "README.md")  # of a model folder, beside its weights
 
 
 @dataclass(frozen=True)
@@ -178,43 +177,22 @@ class Bundle:
         return [embedding_width(member, math.prod(shape)) for member in self._fitted[name]]
 
     def save(self, folder: Path) -> None:
-        """Writes the model folder; the manifest comes last, so that a killed save is no bundle.
+        """Writes the model folder, whole: until then an earlier model in its place stays as it is.
 
         Raises:
-            BundleError: the folder is a file, or holds what no model folder does, and what the manifest must not
-                vouch for.
+            BundleError: the folder is a file, or holds what is not of a model that was saved there.
         """
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError) as error:
-            rule = "a folder, new or that of a model"
-            raise BundleError(
-                complaint("save", "folder", str(folder), rule, "A file has its name.")
-            ) from error
-        self._clear(folder)
-        for name in self._names:
-            for file, member in zip(self.config.members[name].files, self._fitted[name], strict=True):
-                write_weights(folder / file, member)
-        write_whole(folder / "config.json", self.config.model_dump_json(indent=2) + "\n")
-        write_whole(folder / "README.md", self.card)
-        write_whole(folder / "trained_on.safetensors", self._contents_file())
-        if self.novelty is not None:
-            write_whole(folder / NOVELTY_FILE, self.novelty.to_bytes())
-        write_whole(folder / "golden" / "golden.safetensors", golden_bytes(self))
-        write_manifest(folder)
-
-    def _clear(self, folder: Path) -> None:
-        """Removes what an earlier save has left, an unfinished one too, and nothing else."""
-        there = [path for path in folder.rglob("*") if path.is_file()]
-        own = [path for path in there if path.suffix in (".safetensors", ".skops", ".part")]
-        if own:  # without weights, these names may be anybody's
-            own += [path for path in there if path.relative_to(folder).as_posix() in _TEXTS]
-        if foreign := set(there) - set(own):
-            name = min(foreign).relative_to(folder).as_posix()
-            rule = "an empty folder, or that of a model"
-            raise BundleError(complaint(folder, "file", name, rule, "Choose another folder."))
-        for path in own:
-            path.unlink()
+        with whole_folder(folder) as new:
+            for name in self._names:
+                for file, member in zip(self.config.members[name].files, self._fitted[name], strict=True):
+                    write_weights(new / file, member)
+            write_whole(new / "config.json", self.config.model_dump_json(indent=2) + "\n")
+            write_whole(new / "README.md", self.card)
+            write_whole(new / "trained_on.safetensors", self._contents_file())
+            if self.novelty is not None:
+                write_whole(new / NOVELTY_FILE, self.novelty.to_bytes())
+            write_whole(new / "golden" / "golden.safetensors", golden_bytes(self))
+            write_manifest(new)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> Bundle:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from earshot.deploy.bundle import Bundle
@@ -42,12 +43,15 @@ def _support_vectors(estimator: Any) -> int:
 def latencies_ms(bundles: Mapping[str, Bundle], *, n_threads: int = 1) -> dict[str, float]:
     """Median time of one window on its own, from samples to probabilities, in ms.
 
-    Each bundle scores its golden sounds one by one; the bundles take turns, so that what else the machine does
-    falls on all of them.
+    Each bundle scores its golden sounds one by one, repeated or cut to its window; the bundles take turns, so that
+    what else the machine does falls on all of them.
     """
     before = torch.get_num_threads()
     taken: dict[str, list[float]] = {name: [] for name in bundles}
-    sounds = {name: golden_clips(bundle.rate_hz) for name, bundle in bundles.items()}
+    sounds = {
+        name: [np.resize(sound, bundle.config.window_samples) for sound in golden_clips(bundle.rate_hz)]
+        for name, bundle in bundles.items()
+    }
     torch.set_num_threads(n_threads)
     try:
         for i in range(_ROUNDS + 1):

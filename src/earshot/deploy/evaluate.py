@@ -149,6 +149,9 @@ def evaluate_bundle(
         heard=[(bundle, kept)],
     )
     evaluation = beside(evaluation, baseline)
+    for note in evaluation.notes:
+        if note not in heard.notes:  # those were said at once
+            monitor.say(f"note: {note}")
     if folder is not None:
         write_evaluation(folder, evaluation, title=title, command=command)
     return evaluation.to_dict()
@@ -160,7 +163,7 @@ def beside(evaluation: Evaluation, baseline: Baseline | None) -> Evaluation:
     try:
         _ = compared.errors
     except DataError as error:
-        return replace(evaluation, notes=[*evaluation.notes, str(error)])
+        return replace(evaluation, notes=[*evaluation.notes, f"the baseline is left out: {error}"])
     return compared
 
 

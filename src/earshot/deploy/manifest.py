@@ -1,16 +1,68 @@
-"""The list of a model folder's files with their sizes and digests, and the check of a folder against it."""
+"""The list of a model folder's files with their sizes and digests: how a folder is checked, and how replaced."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from earshot.errors import BundleError, complaint
-from earshot.files import sha256_of, write_whole
+from earshot.files import sha256_of, sync_folder, write_whole
 
 ALLOWED_SUFFIXES = frozenset({".json", ".safetensors", ".skops", ".md"})
 _MAX_FILE_BYTES = 2 * 2**30
 _MAX_MANIFEST_BYTES = 2**20
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder`, for the files of a model, that takes its place at the end of a `with`.
+
+    Raises:
+        BundleError: `folder` is a file, or holds what no manifest there vouches for.
+    """
+    folder = folder.resolve()
+    _refuse_others(folder)
+    new, old = (folder.parent / f".{folder.name}.{word}" for word in ("part", "old"))
+    for left in (new, old):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        yield new
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        sync_folder(folder.parent)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _refuse_others(folder: Path) -> None:
+    """Only an earlier model may be replaced: weights, README.md and config.json may be anybody's."""
+    at = next(path for path in (folder, *folder.parents) if path.exists())
+    if not at.is_dir():
+        rule, fix = "a folder, new or that of a model", "A file has its name."
+        raise BundleError(complaint("save", "folder", str(at), rule, fix))
+    there = {path.relative_to(folder).as_posix() for path in _files(folder)}
+    manifest = folder / "manifest.json"
+    try:
+        own = {manifest.name, *_listed(manifest)} if manifest.is_file() else set()
+    except BundleError:
+        own = set()
+    if there - own:
+        rule, fix = "an empty folder, or that of a model", "Choose another folder, or remove it."
+        raise BundleError(complaint(folder, "file", min(there - own), rule, fix))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Whatever is no folder, at any depth."""
+    return (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
 
 
 def write_manifest(folder: Path) -> None:
@@ -45,9 +97,7 @@ def check_manifest(folder: Path) -> frozenset[str]:
             complaint(path, "size", path.stat().st_size, f"<= {_MAX_MANIFEST_BYTES} bytes", fix)
         )
     listed = _listed(path)
-    found = {
-        p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_symlink() or not p.is_dir()
-    } - {path.name}
+    found = {each.relative_to(folder).as_posix() for each in _files(folder)} - {path.name}
     for name in sorted(found - set(listed)):
         rule = f"only the files of the manifest ({', '.join(sorted(ALLOWED_SUFFIXES))})"
         raise BundleError(complaint(folder, "file", name, rule, "Remove it: a bundle holds nothing else."))

@@ -21,6 +21,7 @@ from earshot.deploy.choices import Chooser
 from earshot.deploy.decoded import decoded
 from earshot.errors import ConfigError, EarshotError, complaint
 from earshot.evaluation.predictions import safe_cell
+from earshot.files import usual_mode
 
 Row = dict[str, Any]
 Progress = Callable[[int, int], None]
@@ -133,7 +134,7 @@ class RowWriter:
     """Writes rows as they come to a `.csv`, `.json` or `.parquet` file that appears, whole, at the end.
 
     Raises:
-        ConfigError: the suffix is none of these, or pyarrow is not there for Parquet.
+        ConfigError: the suffix is none of these, the path is a folder, or pyarrow is not there for Parquet.
     """
 
     def __init__(self, path: Path) -> None:
@@ -141,6 +142,8 @@ class RowWriter:
         if path.suffix.lower() not in _FORMATS:
             rule = f"a file name that ends in {', '.join(_FORMATS)}"
             raise ConfigError(complaint("-o", "output", str(path), rule))
+        if path.is_dir():
+            raise ConfigError(complaint("-o", "output", str(path), "a file", "A folder has that name."))
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         os.close(handle)
@@ -166,7 +169,7 @@ class RowWriter:
                 self._temporary.unlink(missing_ok=True)  # first: closing writes, and the disk may be full
             self._format.close()
             if kind is None:
-                self._temporary.chmod(0o644)
+                self._temporary.chmod(usual_mode())
                 self._temporary.replace(self.path)
         except OSError:
             self._temporary.unlink(missing_ok=True)

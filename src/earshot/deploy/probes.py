@@ -15,7 +15,10 @@ _MIN_DURATION_S = 1.0
 
 
 def probe(bundle: Bundle) -> dict[str, Any]:
-    """Keys of metrics.json: how many of `probe_sounds` `predict --reject` rejects, and its answer to each."""
+    """Keys of metrics.json: how many of `probe_sounds` `predict --reject` rejects, and its answer to each.
+
+    An answer has a `label`, or where that is empty the reason in `rejected`.
+    """
     config = bundle.config
     duration_s = max(_MIN_DURATION_S, config.window_samples / config.rate_hz)
     sounds = probe_sounds(config.rate_hz, duration_s=duration_s)
@@ -24,7 +27,7 @@ def probe(bundle: Bundle) -> dict[str, Any]:
     return {
         "probes_rejected": sum(not answer.label for answer in answers),
         "probes": {
-            name: answer.label or answer.columns["rejected"]
+            name: {"label": answer.label, "rejected": answer.columns["rejected"]}
             for name, answer in zip(sounds, answers, strict=True)
         },
     }

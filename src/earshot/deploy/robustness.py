@@ -18,8 +18,8 @@ from earshot.data.clips import Clips
 from earshot.deploy.bundle import Bundle
 from earshot.deploy.decoded import decoded
 from earshot.errors import DataError, complaint
-from earshot.evaluation.corruptions import CorruptionScores, clips_digest, right_answers, scores_of_right
-from earshot.evaluation.predictions import Predictions
+from earshot.evaluation.corruptions import CorruptionScores, clips_digest, scores_of_right
+from earshot.evaluation.predictions import Predictions, right_clips
 from earshot.monitor import Monitor, Silent
 
 Samples = NDArray[np.float32]
@@ -62,7 +62,7 @@ def score_damaged(
         on_progress=lambda done, total: monitor.progress("corruptions", done, total),
     )
     scores = scores_of_right(
-        right_answers(clean.probs, clean.known_targets, multilabel=clean.multilabel),
+        clean.right,
         dict(zip(names, right, strict=True)),
         groups=clean.groups,
         held_out=set(names) - taught_to(bundle),
@@ -117,7 +117,7 @@ def answers_to_damaged(
     for k, row in enumerate(bundle.score(ahead(damaged, wanted()))):
         clip, variant = divmod(k, n_each)
         place = (*divmod(variant, len(SEVERITIES)), clip)
-        right[place] = right_answers(row[None], targets[clip][None], multilabel=clean.multilabel)[0]
+        right[place] = right_clips(row, targets[clip], multilabel=clean.multilabel)
         if variant == n_each - 1:
             on_progress(clip + 1, len(clips))
     return right

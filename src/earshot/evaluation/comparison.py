@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from earshot.errors import DataError, complaint
 from earshot.evaluation.cross_fitting import require_same_clips
-from earshot.evaluation.error_rate import right_clips
 from earshot.evaluation.predictions import Predictions
 from earshot.evaluation.significance import clips_needed, holm, mcnemar, sign_flip
 from earshot.evaluation.statistics import accuracy_interval, paired_bootstrap
@@ -94,10 +93,7 @@ def compare(predictions: Mapping[str, Predictions], *, rng: np.random.Generator)
     if len(predictions) < 2:
         raise DataError(complaint("comparison", "number of models", len(predictions), "2 or more"))
     lined_up = _lined_up(predictions)
-    right = {
-        name: right_clips(each.probs, each.known_targets, multilabel=each.multilabel)
-        for name, each in lined_up.items()
-    }
+    right = {name: each.right for name, each in lined_up.items()}
     first = next(iter(lined_up.values()))
     groups = first.groups
     names = sorted(right, key=lambda name: -right[name].mean())

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from earshot.errors import DataError, complaint
-from earshot.evaluation.predictions import THRESHOLD, Predictions, safe_cell
+from earshot.evaluation.predictions import Predictions, safe_cell
 from earshot.evaluation.statistics import group_bootstrap, wilson
 
 _WHERE = "corruption scores"
@@ -182,11 +182,11 @@ def score_corruptions(
                 about = f"{len(predictions)} clips"
                 raise DataError(complaint(f"{_WHERE}: {name} {severity}", "clips", about, rule))
     right = {
-        name: np.array([_right(predictions) for predictions in each], dtype=bool)
+        name: np.array([predictions.right for predictions in each], dtype=bool)
         for name, each in damaged.items()
     }
     return scores_of_right(
-        _right(clean), right, groups=clean.groups, held_out=held_out, rng=rng, clips=clips_digest(clean)
+        clean.right, right, groups=clean.groups, held_out=held_out, rng=rng, clips=clips_digest(clean)
     )
 
 
@@ -225,20 +225,6 @@ def clips_digest(predictions: Predictions) -> str:
         said = sorted((predictions.classes[k], float(targets[row, k])) for k in np.flatnonzero(targets[row]))
         digest.update(repr((clip_id, said)).encode("utf-8", "backslashreplace"))
     return digest.hexdigest()[:16]
-
-
-def right_answers(
-    probs: NDArray[np.floating], targets: NDArray[np.floating], *, multilabel: bool
-) -> NDArray[np.bool_]:
-    """Which clips are right; of several labels a clip, all must be. Shape: [N, K], [N, K] -> [N]."""
-    if multilabel:
-        return np.asarray(((probs >= THRESHOLD) == (targets >= THRESHOLD)).all(axis=1))
-    return np.asarray(probs.argmax(axis=1) == targets.argmax(axis=1))
-
-
-def _right(predictions: Predictions) -> NDArray[np.bool_]:
-    many = predictions.multilabel
-    return right_answers(predictions.probs, predictions.known_targets, multilabel=many)
 
 
 def _interval(

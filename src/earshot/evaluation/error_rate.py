@@ -12,17 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earshot.evaluation.blending import shares
-from earshot.evaluation.predictions import THRESHOLD
+from earshot.evaluation.predictions import THRESHOLD, right_clips
 
 Floats = NDArray[np.float64]
 Probs = NDArray[np.floating]
-
-
-def right_clips(probs: Probs, targets: Probs, *, multilabel: bool) -> NDArray[np.bool_]:
-    """Whether each clip is answered correctly. Shape: probs [..., N, K], targets [N, K] -> [..., N]."""
-    if multilabel:
-        return np.asarray(((probs >= THRESHOLD) == (targets >= THRESHOLD)).all(axis=-1))
-    return np.asarray(probs.argmax(axis=-1) == targets.argmax(axis=-1))
 
 
 class ErrorRate:

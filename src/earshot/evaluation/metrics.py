@@ -183,17 +183,11 @@ def summarise(
     Raises:
         DataError: no clip, or no targets.
     """
-    targets = predictions.known_targets
     if not len(predictions):
         raise DataError(
             complaint("metrics", "number of clips", 0, "at least 1", "There is nothing to score.")
         )
-    right = (
-        ((predictions.probs >= THRESHOLD) == (targets >= THRESHOLD)).all(axis=1)
-        if predictions.multilabel
-        else predictions.labels == predictions.predicted
-    )
-    groups = predictions.groups
+    right, groups = predictions.right, predictions.groups
     low, high = accuracy_interval(right, groups, n_resamples=n_bootstrap, rng=rng)
     scores = _multi_scores(predictions) if predictions.multilabel else _single_scores(predictions)
     head = {"accuracy": float(right.mean()), "accuracy_ci95": [low, high]}

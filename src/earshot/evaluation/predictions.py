@@ -24,6 +24,18 @@ THRESHOLD = 0.5  # a class of a clip with several labels counts as said from her
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
+def right_clips(
+    probs: NDArray[np.floating], targets: NDArray[np.floating], *, multilabel: bool
+) -> NDArray[np.bool_]:
+    """Whether each clip is answered correctly; of several labels a clip, all must be.
+
+    Shape: probs [..., N, K], targets [N, K] -> [..., N].
+    """
+    if multilabel:
+        return np.asarray(((probs >= THRESHOLD) == (targets >= THRESHOLD)).all(axis=-1))
+    return np.asarray(probs.argmax(axis=-1) == targets.argmax(axis=-1))
+
+
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """Probabilities of N clips over K classes, with the truth where it is known.
@@ -106,6 +118,11 @@ class Predictions:
     def predicted(self) -> NDArray[np.int64]:
         """Most probable class of each clip, int64 [N]; the first of equals."""
         return np.asarray(self.probs.argmax(axis=1), dtype=np.int64)
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each clip is answered correctly [N]. Raises DataError without targets."""
+        return right_clips(self.probs, self.known_targets, multilabel=self.multilabel)
 
     @property
     def confidence(self) -> NDArray[np.float32]:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earshot.evaluation.blending import SMALLEST_PROB, log_scores, probs_of, shares
-from earshot.evaluation.error_rate import ErrorRate, right_clips
+from earshot.evaluation.error_rate import ErrorRate
+from earshot.evaluation.predictions import right_clips
 from earshot.evaluation.swarm import Step, minimise
 
 Floats = NDArray[np.float64]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 _SAME_DATA = 0.9  # share of the run's clips that an audit must name to be about these data
@@ -30,6 +31,14 @@ class AuditSummary:
     remarks: dict[str, list[str]] = field(default_factory=dict)
 
 
+class _Row(NamedTuple):
+    """What is read of a clip's row; the whole table would be several kB a clip."""
+
+    id: str
+    issues: str
+    suggested_label: str
+
+
 def find_audit(places: Iterable[Path], *, ids: Iterable[str], seen_from: Path) -> AuditSummary | None:
     """The first audit.csv in these folders that is about the clips `ids`; None without one.
 
@@ -39,33 +48,35 @@ def find_audit(places: Iterable[Path], *, ids: Iterable[str], seen_from: Path) -
     wanted = set(ids)
     for place in places:
         rows = _rows(place / "audit.csv")
-        known = {row["id"].removeprefix("'") for row in rows} | {row["id"] for row in rows}
+        known = {row.id.removeprefix("'") for row in rows} | {row.id for row in rows}
         if rows and len(wanted & known) >= _SAME_DATA * len(wanted):
             return _summary(rows, wanted, page=place / "audit.html", seen_from=seen_from)
     return None
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _rows(path: Path) -> list[_Row]:
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            rows = list(csv.DictReader(file))
+            rows = csv.DictReader(file)
+            return [
+                _Row(row["id"], row["issues"], row.get("suggested_label") or "")
+                for row in rows
+                if row.get("id") is not None and row.get("issues") is not None
+            ]
     except (OSError, csv.Error):
         return []
-    if not rows or not {"id", "issues"} <= set(rows[0]):
-        return []
-    return [row for row in rows if row["id"] is not None and row["issues"] is not None]
 
 
-def _summary(rows: list[dict[str, str]], wanted: set[str], *, page: Path, seen_from: Path) -> AuditSummary:
+def _summary(rows: list[_Row], wanted: set[str], *, page: Path, seen_from: Path) -> AuditSummary:
     counts: Counter[str] = Counter()
     remarks: dict[str, list[str]] = {}
     for row in rows:
         # A spreadsheet would have run a name that starts with a sign: the audit put an apostrophe before it.
-        name = row["id"] if row["id"] in wanted else row["id"].removeprefix("'")
-        codes = [code for code in (row["issues"] or "").split(";") if code]
+        name = row.id if row.id in wanted else row.id.removeprefix("'")
+        codes = [code for code in row.issues.split(";") if code]
         counts.update(codes)
         if codes and name in wanted:
-            remarks[name] = [_remark(code, row.get("suggested_label") or "") for code in codes]
+            remarks[name] = [_remark(code, row.suggested_label) for code in codes]
     link = quote(os.fsencode(os.path.relpath(page, seen_from)), safe="/") if page.is_file() else ""
     return AuditSummary(n_clips=len(rows), counts=counts.most_common(), href=link, remarks=remarks)
 

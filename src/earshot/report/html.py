@@ -178,7 +178,7 @@ def _sureness(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "novelty": metrics.get("novelty"),
         "n_probes": len(probes),
         "n_rejected": rejected,
-        "accepted": [f"{name} as “{answer}”" for name, answer in probes.items() if answer != "unknown"],
+        "accepted": [f"{name} as “{answer['label']}”" for name, answer in probes.items() if answer["label"]],
     }
 
 
@@ -250,7 +250,7 @@ def _more_clips(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     found = metrics.get("learning_curve")
     if not found:
         return None
-    gaining = [row for row in found["classes"] if (row["gain_ci95"] or [0])[0] > 0]
+    gaining = [row for row in found["classes"] if row.get("clearly_gains")]
     svg = inline_svg(learning_curve(found), prefix="more-")
     return {**found, "svg": svg, "gaining": [row["label"] for row in gaining]}
 
