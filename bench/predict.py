@@ -8,6 +8,7 @@ Files are cold for earshot, which decodes them anew; the system has them in its 
 
 from __future__ import annotations
 
+import copy
 import csv
 import os
 import statistics
@@ -19,16 +20,36 @@ import librosa
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from bench import cost, data_folder, earshot, seconds, table
 from earshot.audio.log_mel import LogMelConfig
 from earshot.deploy.bundle import Bundle
 from earshot.deploy.predict import RowWriter, predict_paths, prediction_rows
 from earshot.deploy.weights import read_member
+from earshot.models.cnn2d import Cnn2d
 from earshot.models.member import NetworkMember
 
 N_ROUNDS = 3
 _SHORT = ("--set", "members.cnn.training.epochs=1", "--set", "n_folds=5")
+
+
+class Plain(nn.Module):
+    """The layers of a `Cnn2d` as a textbook would run them: torch's modules, default memory format."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        assert isinstance(network, Cnn2d)
+        own = copy.deepcopy(network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.mean, self.deviation = own.scaler.mean, own.scaler.deviation
+        self.blocks, self.head = own.blocks, own.head
+        self.eval()
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """Shape: [B, M, F] -> [B, K]."""
+        over_time = self.blocks(((levels - self.mean) / self.deviation)[:, None]).mean(dim=2)
+        logits: Tensor = self.head(over_time.mean(dim=2) + over_time.amax(dim=2))
+        return logits
 
 
 class Loop:
@@ -42,6 +63,7 @@ class Loop:
         self.classes, self.rate_hz, self.length = bundle.classes, config.rate_hz, config.window_samples
         self.mel = family.config.features
         self.members: list[NetworkMember] = []
+        self.networks: list[Plain] = []
         for file in family.files:
             member = read_member(
                 model / file,
@@ -54,6 +76,7 @@ class Loop:
             )
             assert isinstance(member, NetworkMember)
             self.members.append(member)
+            self.networks.append(Plain(member.network))
 
     def levels(self, path: Path) -> NDArray[np.float32]:
         """Log-mel levels of a file. Shape: [M, F]."""
@@ -72,7 +95,7 @@ class Loop:
         """Mean probabilities of the networks. Shape: [K]."""
         features = torch.from_numpy(self.levels(path))[None]
         with torch.inference_mode():
-            each = [member.network(features).softmax(dim=1)[0] for member in self.members]
+            each = [network(features).softmax(dim=1)[0] for network in self.networks]
         return np.asarray(torch.stack(each).mean(dim=0).numpy(), dtype=np.float32)
 
     def write(self, paths: Sequence[Path], output: Path) -> None:

@@ -5,6 +5,7 @@ Run: EARSHOT_DATA=... python -m bench.store
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ RATE_HZ = 32_000
 def decode_rate(paths: Sequence[str], *, rate_hz: int = RATE_HZ, n_rounds: int = 3) -> dict[str, float]:
     """Files/s into an empty cache, workers' start and fsync included, and of librosa.load (soxr_hq, as here).
 
-    The two take turns; the best round of each counts, which is the least disturbed one.
+    The two take turns; the median round of each counts.
     """
     for path in paths:
         Path(path).read_bytes()  # both find the files in the page cache
@@ -37,7 +38,10 @@ def decode_rate(paths: Sequence[str], *, rate_hz: int = RATE_HZ, n_rounds: int =
         for path in paths:
             librosa.load(path, sr=rate_hz)
         theirs.append(time.perf_counter() - began_s)
-    return {"store": len(paths) / min(ours), "librosa": len(paths) / min(theirs)}
+    return {
+        "store": len(paths) / statistics.median(ours),
+        "librosa": len(paths) / statistics.median(theirs),
+    }
 
 
 def warm_rate(paths: Sequence[str], root: Path, *, rate_hz: int = RATE_HZ) -> tuple[float, AudioView]:
