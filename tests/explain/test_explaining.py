@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -7,8 +8,11 @@ import soundfile
 from earshot.audio.windows import to_int16
 from earshot.errors import DataError, EarshotError
 from earshot.explain.explaining import explain_clip, explain_file
+from earshot.explain.filters import Filters
+from earshot.explain.layers import Layer
 from earshot.explain.page import Pictures, render_explanation
 from earshot.explain.writing import write_explanation
+from earshot.report import explanation as draw
 
 from .conftest import CNN, RATE_HZ, SVM, WAVE, bundle_of, burst, noise
 
@@ -96,6 +100,22 @@ def test_the_page_is_complete_and_escapes_names(found, folder):
     assert page.count("<details") == 3
     assert "convolution 5×5" in page
     assert found.tested[0].verdict.sentence.split(":")[0] in page
+
+
+@pytest.mark.parametrize(("features", "lowest"), [("log_mel", 0), ("picture", -1)])
+def test_layers_and_filters_have_the_lowest_frequency_at_the_bottom(found, monkeypatch, features, lowest):
+    maps = np.zeros((2, 4, 3), np.float32)
+    maps[:, lowest] = 1.0
+    member = dataclasses.replace(
+        found.members[1], features=features, layers=[Layer("maps", maps)], filters=Filters(maps)
+    )
+    drawn = []
+    monkeypatch.setattr(draw, "maps_image", lambda given: drawn.append(given) or "")
+    render_explanation(dataclasses.replace(found, members=[member]))
+    assert len(drawn) == 2
+    for given in drawn:  # the first row is drawn at the bottom
+        assert given[:, 0].all()
+        assert not given[:, 1:].any()
 
 
 def test_pictures_that_find_no_room_are_left_out():

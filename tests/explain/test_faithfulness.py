@@ -36,6 +36,14 @@ def test_a_map_of_what_matters_is_faithful():
     assert "from 1.00 to 0.00" in verdict.sentence
 
 
+@pytest.mark.parametrize(("n_as_good", "level"), [(0, "faithful"), (1, "not")])
+def test_a_faithful_map_beats_every_random_order(n_as_good, level):
+    own, random = curves_along(MATTERS)
+    verdict = judge(own, [own] * n_as_good + random[n_as_good:])
+    assert verdict.level == level
+    assert verdict.p_deletion == verdict.p_insertion == pytest.approx((1 + n_as_good) / 21)
+
+
 def test_a_map_of_what_does_not_matter_is_not():
     assert judge(*curves_along(1.0 - MATTERS)).level == "not"
 

@@ -5,14 +5,20 @@ import pytest
 import torch
 
 from earshot.audio.log_mel import hz_to_mel
+from earshot.audio.picture import PictureConfig
 from earshot.errors import ConfigError
 from earshot.explain import gradients
 from earshot.explain.explaining import explain_clip
 from earshot.explain.gradients import Explained, features_of, grad_cam, integrated_gradients
 from earshot.explain.saliency import N_FINE
 from earshot.explain.scores import Scorer
+from earshot.models.cnn2d import Cnn2d, Cnn2dConfig
+from earshot.models.member import NetworkMember
+from earshot.training.members import MemberConfig, build_front_end
 
-from .conftest import BURST_HZ, BURST_S, CNN, RATE_HZ, SVM, WAVE, bundle_of, to_float
+from .conftest import BURST_HZ, BURST_S, CNN, MEL, N_SAMPLES, RATE_HZ, SVM, WAVE, bundle_of, to_float
+
+SILENCE = np.zeros(N_SAMPLES, np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +113,32 @@ def test_the_salient_part_alone_is_still_the_class(by_cnn):
 def test_integrated_gradients_sum_to_the_difference_of_log_odds(cnn, sample):
     explained = Explained(cnn, k=0)
     features = features_of(cnn, to_float(sample))
-    found = integrated_gradients(explained, features, n_steps=64)
+    found = integrated_gradients(explained, features, silence=features_of(cnn, SILENCE), n_steps=64)
     scaled = explained.scaled(features)
     with torch.no_grad():
         wanted = float(explained(scaled) - explained(torch.zeros_like(scaled)))
     assert found.values.sum() == pytest.approx(wanted, rel=0.02)
     assert found.error < 0.02
+
+
+@pytest.mark.parametrize("scale", ["none", "band", "clip"])
+@pytest.mark.parametrize("view", [MEL, PictureConfig(height=16, width=20)], ids=lambda view: view.kind)
+def test_sounds_are_compared_with_silence_where_the_network_does_not_scale(view, scale, sample):
+    config = MemberConfig(features=view, model=Cnn2dConfig(block_channels=(4,), scale=scale))
+    shape = view.output_shape(len(sample), rate_hz=RATE_HZ)
+    torch.manual_seed(0)
+    network = Cnn2d(config.model, input_shape=shape, n_classes=2)
+    member = NetworkMember(build_front_end(config, RATE_HZ), network)
+    silence, sound = features_of(member, SILENCE), features_of(member, to_float(sample))
+    network.scaler.measure(sound)
+    explained = Explained(member, k=0)
+    with torch.no_grad():
+        reference = explained.scaled(silence) if scale == "none" else torch.zeros(1, *shape)
+        wanted = float(explained(explained.scaled(sound)) - explained(reference))
+    found = integrated_gradients(explained, sound, silence=silence, n_steps=256)
+    assert found.values.sum() == pytest.approx(wanted, rel=0.05)
+    if scale == "none":
+        assert not integrated_gradients(explained, silence, silence=silence).values.any()
 
 
 def test_log_odds_are_those_of_the_softmax(cnn, sample):

@@ -1,5 +1,7 @@
 """Members one by one; test_models.py tries what all of them promise."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from scipy.special import expit, softmax
 from sklearn.multiclass import OneVsRestClassifier
 
 from earshot.audio.log_mel import LogMelConfig
+from earshot.errors import EarshotError
 from earshot.models import MODELS
 from earshot.models.classical import (
     CentroidConfig,
@@ -151,6 +154,38 @@ def test_bf16_stays_near_full_precision():
 def test_the_device_asked_for_is_taken_and_auto_finds_one():
     assert pick_device("cpu") == "cpu"
     assert pick_device("auto") in ("cuda", "mps", "cpu")
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda", "cuda:0", "cuda:1"])
+def test_one_of_several_gpus_is_taken(two_gpus, device):
+    assert pick_device(device) == device.replace("auto", "cuda")
+
+
+@pytest.mark.parametrize("device", ["cuda:2", "cuda:9", "cuda:x", "cpu:1", "mps", "gpu", ""])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(two_gpus, device):
+    with pytest.raises(EarshotError, match=f"'{device}'; expected .* here: cuda:0, cuda:1, cpu"):
+        pick_device(device)
+
+
+def test_each_gpu_is_asked_for_its_own_precision(monkeypatch):
+    current = [0]
+
+    @contextlib.contextmanager
+    def device(wanted):
+        current.append(torch.device(wanted).index or 0)
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", device)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: current[-1] == 1)
+    assert [fast_precision(name) for name in ("cuda", "cuda:0", "cuda:1")] == ["fp32", "fp32", "bf16"]
 
 
 @pytest.mark.parametrize(("capable", "precision"), [(True, "bf16"), (False, "fp32")])

@@ -80,9 +80,14 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-def test_a_training_killed_twice_ends_like_an_unbroken_one(train, monkeypatch, way):
+@pytest.fixture
+def saves_each_epoch(monkeypatch):
     monkeypatch.setattr(fit, "_CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr(fit, "_SAVES_APART", 0.0)
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_training_killed_twice_ends_like_an_unbroken_one(train, saves_each_epoch, way):
     unbroken = train("unbroken", **way)
     for epoch in (1, 3):
         with contextlib.suppress(Killed):  # one that has stopped early by then is not killed
@@ -95,8 +100,7 @@ def test_a_training_killed_twice_ends_like_an_unbroken_one(train, monkeypatch, w
     np.testing.assert_array_equal(unbroken.probs, resumed.probs)
 
 
-def test_a_resumed_training_repeats_no_saved_epoch(train, monkeypatch):
-    monkeypatch.setattr(fit, "_CHECKPOINT_EVERY_S", 0.0)
+def test_a_resumed_training_repeats_no_saved_epoch(train, saves_each_epoch, monkeypatch):
     with pytest.raises(Killed):
         train("broken", kill_after=3)
     epochs = []
@@ -113,8 +117,7 @@ def test_a_finished_training_needs_no_further_epoch(train, monkeypatch):
     np.testing.assert_array_equal(first.probs, again.probs)
 
 
-def test_a_checkpoint_of_another_training_is_not_continued(train, monkeypatch):
-    monkeypatch.setattr(fit, "_CHECKPOINT_EVERY_S", 0.0)
+def test_a_checkpoint_of_another_training_is_not_continued(train, saves_each_epoch):
     fresh = train("fresh")
     with pytest.raises(Killed):
         train("other", kill_after=2, identity="two", learning_rate=0.1)
@@ -274,3 +277,46 @@ def test_accuracy_in_training_is_shown_where_targets_are_hard(train, follow):
 def test_a_training_may_do_without_checkpoints(follow, tmp_path):
     without = follow()[0]
     assert same(without, follow(checkpoint=Checkpoint(tmp_path / "state", identity="any"))[0])
+
+
+class Clock:
+    """A time that goes on by a second with each epoch, which reads `perf_counter` twice."""
+
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def perf_counter(self):
+        self.now += 0.5
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("save_s", "saved"),
+    [(0.0, [6, 12, 18, 24, 30]), (0.5, [6, 17, 28, 30]), (1.0, [6, 27, 30]), (3.0, [6, 30])],
+)
+def test_a_save_waits_twenty_times_as_long_as_the_one_before_it_took(
+    follow, tmp_path, monkeypatch, save_s, saved
+):
+    clock, epochs = Clock(), []
+
+    class Slow(Checkpoint):
+        def save(self, *, epoch, **state):
+            epochs.append(epoch)
+            clock.now += save_s
+
+    monkeypatch.setattr(fit, "time", clock)
+    follow(epochs=30, checkpoint=Slow(tmp_path / "state", identity="any"))
+    assert epochs == saved
+
+
+@pytest.mark.parametrize("work", ["fresh", "training"])
+def test_work_on_the_processor_leaves_the_generators_of_gpus_alone(follow, monkeypatch, work):
+    seeds = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    if work == "fresh":
+        prepared_network(MlpConfig(hidden=(4,)), input_shape=(2,), n_classes=2, seed=0)
+    else:
+        follow(epochs=1)
+    assert seeds == []

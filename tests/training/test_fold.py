@@ -60,6 +60,19 @@ def test_a_classical_model_learns_from_the_windows_that_scoring_hears(
     assert (np.bincount(owners) == n_all).all() == gate.is_open
 
 
+def test_few_windows_of_a_clip_are_spread_over_it_and_a_single_one_is_from_its_middle(make_fold):
+    data = make_fold()
+    clip = np.arange(5 * data.length).astype(np.int16)  # five windows
+    data = dataclasses.replace(data, view=InMemory([clip, clip[: data.length]]))
+    taken = {}
+    for n_most in (1, 2, 3, 9):
+        learned, owners = features_of(Same(), data, np.arange(2), n_most=n_most)
+        first = (learned[owners == 0][:, 0] * 32_768).round().int()
+        taken[n_most] = [int(sample) // data.length for sample in first]
+        assert (owners == 1).sum() == 1
+    assert taken == {1: [2], 2: [0, 4], 3: [0, 2, 4], 9: [0, 1, 2, 3, 4]}
+
+
 def test_training_and_use_see_the_same_windows_of_clips_no_longer_than_a_window(
     fit, make_fold, network_config, heard_by_scoring
 ):

@@ -160,6 +160,7 @@ def test_a_wanted_precision_is_taken_but_for_recurrent_layers_on_a_cpu(on_fast_h
     assert precision_for("fp32", nn.Conv2d(1, 2, 3), "cpu") == "fp32"
     assert precision_for("bf16", nn.Linear(2, 2), "cpu") == "bf16"
     assert precision_for("bf16", nn.LSTM(2, 2), "cpu") == "fp32"
+    assert precision_for("bf16", nn.LSTM(2, 2), "cpu:0") == "fp32"
     assert precision_for("bf16", nn.LSTM(2, 2), "cuda") == "bf16"
 
 

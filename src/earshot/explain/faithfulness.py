@@ -6,7 +6,8 @@ Conventions
   and watches the probability of the class fall; insertion begins with all taken away and gives them back.
 - Areas are means of the probability over the share of cells; a faithful map has a small area of deletion and a
   large one of insertion.
-- The same is done in random orders of neighbouring cells. A map is believed where it beats at least 95 % of them.
+- The same is done in 20 random orders of neighbouring cells. A map is believed where it beats all of them: one that
+  is as good makes p 2/21 > 0.05.
 Source: Petsiuk et al., "RISE: randomized input sampling for explanation of black-box models", 2018.
 """
 

@@ -95,16 +95,22 @@ class Integrated:
     error: float
 
 
-def integrated_gradients(explained: Explained, features: Tensor, *, n_steps: int = _N_STEPS) -> Integrated:
+def integrated_gradients(
+    explained: Explained, features: Tensor, *, silence: Tensor, n_steps: int = _N_STEPS
+) -> Integrated:
     """What each number adds to the log-odds, on the way from a reference to this sound.
 
-    The reference is 0 on the network's scale: the mean of the training clips where its scaler measured one, else
-    silence. The values sum to the difference of the log-odds, but for the steps of the integration.
+    The reference is 0 on the network's scale: the mean of the training clips where its scaler measured one, the
+    clip's own mean where it standardises each clip. Where it does not scale, 0 may be a loud sound (0 dB), and the
+    reference is silence. The values sum to the difference of the log-odds, but for the steps of the integration.
+
+    Args:
+        silence: features of a window of zeros.
 
     Shape: [1, *input_shape] -> values [*input_shape].
     """
     scaled = explained.scaled(features)
-    reference = torch.zeros_like(scaled)
+    reference = explained.scaled(silence) if explained.scaler.kind == "none" else torch.zeros_like(scaled)
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
         integrated = _captum().IntegratedGradients(explained)
         found = integrated.attribute(scaled, reference, n_steps=n_steps, internal_batch_size=_BATCH)

@@ -32,6 +32,7 @@ LEVELS = {
     "not": "not faithful",
     "untestable": "not testable",
 }
+Floats32 = NDArray[np.float32]
 _PICTURE_BYTES = 9_000_000  # of all layers; with sounds and the rest the page stays below 15 MB
 _N_CLASSES = 8
 _N_COMPONENTS = 8  # for and against, each
@@ -163,7 +164,7 @@ def _member(found: Explanation, member: MemberView, pictures: Pictures) -> dict[
             for each in maps
         ],
         "contributions": _contributions(found, member.contributions[0]) if member.contributions else None,
-        "layers": [_layer(each, found.plane.duration_s, pictures) for each in _some(member.layers)],
+        "layers": [_layer(member, each, found.plane.duration_s, pictures) for each in _some(member.layers)],
         "n_layers": len(member.layers),
         "filters": None if member.filters is None else _filters(member, member.filters, pictures),
     }
@@ -208,19 +209,24 @@ def _some(layers: list[Layer]) -> list[Layer]:
     return [layers[i] for i in np.linspace(0, len(layers) - 1, _MAX_LAYERS).round().astype(int)]
 
 
-def _layer(layer: Layer, duration_s: float, pictures: Pictures) -> dict[str, Any]:
+def _layer(member: MemberView, layer: Layer, duration_s: float, pictures: Pictures) -> dict[str, Any]:
     values = layer.activations
     n, shape = len(values), "×".join(str(size) for size in values.shape)
     shown = draw.strongest(values)
     svg, image = "", ""
     if values.ndim == 3 and values[0].size > 1:
-        image = pictures.bounded(draw.maps_image(values[shown]))
+        image = pictures.bounded(draw.maps_image(_upward(member, values[shown])))
     elif values.ndim == 2 and values.shape[1] > 1:
         svg = pictures.bounded(pictures.svg(draw.traces(values[shown], duration_s=duration_s)))
     else:
         svg = pictures.bounded(pictures.svg(draw.bars(values.reshape(n, -1)[:, 0])))
     is_cut = n > len(shown) and values.ndim > 1 and values[0].size > 1
     return {"name": layer.name, "shape": shape, "n": n, "svg": svg, "image": image, "is_cut": is_cut}
+
+
+def _upward(member: MemberView, maps: Floats32) -> Floats32:
+    """Maps with the lowest frequency in the first row, where a picture has the highest. Shape: [C, M, F]."""
+    return maps[:, ::-1] if member.features == "picture" else maps
 
 
 def _filters(member: MemberView, filters: Filters, pictures: Pictures) -> dict[str, Any]:
@@ -233,7 +239,7 @@ def _filters(member: MemberView, filters: Filters, pictures: Pictures) -> dict[s
             draw.curves_grid(taps, weights, x_label="tap", dots=weights.shape[1] <= 16)
         )
     else:
-        made["image"] = draw.maps_image(weights)
+        made["image"] = draw.maps_image(_upward(member, weights))
     made["response"] = made["profiles"] = ""
     if filters.response_db is not None and filters.frequencies_hz is not None:
         figure = draw.curves_grid(filters.frequencies_hz / 1000, filters.response_db[shown], x_label="kHz")

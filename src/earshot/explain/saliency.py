@@ -123,7 +123,8 @@ def _of_network(
         shaped = np.broadcast_to(cam, given.shape[1:])
         over_time = cam.ndim == 1 and len(extent.edges_s) > 2
         maps.append(_placed("grad_cam", name, as_map(features, shaped), extent, plane, over_time=over_time))
-    integrated = integrated_gradients(explained, given)
+    silence = features_of(member, np.zeros_like(plane.waveform))
+    integrated = integrated_gradients(explained, given, silence=silence)
     placed = _placed("integrated_gradients", name, as_map(features, integrated.values), extent, plane)
     return [*maps, replace(placed, error=integrated.error)]
 

@@ -42,26 +42,39 @@ def fast_precision(device: str) -> Precision:
 
     bf16 where the hardware multiplies it natively (CUDA from Ampere on; CPUs with AVX512-BF16 or AMX), else fp32.
     """
-    if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if device == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False):
+    kind = torch.device(device).type
+    if kind == "cuda":
+        with torch.cuda.device(device):  # it is the current one that torch speaks of
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if kind == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False):
         return "bf16"
     return "fp32"
 
 
 def pick_device(wanted: str = "auto") -> str:
-    """`wanted`, or for "auto" the fastest device at hand: cuda, mps, cpu.
+    """`wanted`, such as "cuda" or "cuda:1", or for "auto" the fastest device at hand: cuda, mps, cpu.
 
     Raises:
         EarshotError: torch does not find that device.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    there = {"cuda": n_cuda, "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if wanted == "auto":
-        return next(name for name, is_there in there.items() if is_there)
-    if not there.get(wanted.partition(":")[0], True):
-        rule = f"one that torch finds here: {', '.join(name for name, is_there in there.items() if is_there)}"
+        return next(name for name, n in there.items() if n)
+    if not _is_there(wanted, there):
+        found = [f"{name}:{i}" if n > 1 else name for name, n in there.items() for i in range(n)]
+        rule = f"one that torch finds here: {', '.join(found)}"
         raise EarshotError(complaint("--device", "device", wanted, rule, "Use auto, or install that torch."))
     return wanted
+
+
+def _is_there(wanted: str, there: dict[str, int]) -> bool:
+    """Whether torch has a device, given how many there are of a kind; kinds that are not counted pass."""
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        return False
+    return device.type not in there or (device.index or 0) < there[device.type]
 
 
 def fused(network: nn.Module) -> nn.Module:

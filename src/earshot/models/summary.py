@@ -10,17 +10,13 @@ from torch import nn
 from earshot.models.layers import Shape
 
 
-def n_parameters(network: nn.Module, *, with_statistics: bool = False) -> int:
-    """Learned numbers; with those that batch norm only measures too, as Keras counts.
+def n_parameters(network: nn.Module) -> int:
+    """Learned numbers, without those that batch norm only measures.
 
-    >>> n_parameters(nn.BatchNorm1d(16)), n_parameters(nn.BatchNorm1d(16), with_statistics=True)
-    (32, 64)
+    >>> n_parameters(nn.BatchNorm1d(16))
+    32
     """
-    total = sum(p.numel() for p in network.parameters())
-    for module in network.modules() if with_statistics else ():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            total += 2 * module.num_features
-    return total
+    return sum(p.numel() for p in network.parameters())
 
 
 def summarise(model: Any, *, input_shape: Shape) -> str:

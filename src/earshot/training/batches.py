@@ -90,7 +90,6 @@ class FixedBatches:
         features: float32 or uint8 [N, ...].
         targets: float32 [N, K].
         weights: draw probabilities [N], or None to see each clip once an epoch.
-        drop_last: leave a smaller last batch out.
     """
 
     hard_targets = True
@@ -104,7 +103,6 @@ class FixedBatches:
         seed: int,
         device: str = "cpu",
         weights: NDArray[np.float64] | None = None,
-        drop_last: bool = False,
     ) -> None:
         self.features = features.to(device)
         self.targets = targets.to(device)
@@ -112,7 +110,6 @@ class FixedBatches:
         self.seed = seed
         self.device = device
         self.weights = weights
-        self.drop_last = drop_last
 
     @property
     def n_clips(self) -> int:
@@ -120,7 +117,7 @@ class FixedBatches:
 
     def __len__(self) -> int:
         n_whole, rest = divmod(len(self.features), self.batch_size)
-        return n_whole + (rest > 1 and not self.drop_last)
+        return n_whole + (rest > 1)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Features and targets of each batch; the same whenever it is asked for."""

@@ -30,9 +30,11 @@ from earshot.training.optimise import (
 )
 from earshot.training.options import TrainingConfig
 from earshot.training.pages import kept_pages
+from earshot.training.randomness import seeded
 from earshot.training.stopping import Judge
 
 _CHECKPOINT_EVERY_S = 5.0
+_SAVES_APART = 20.0  # times as long as a save takes, which is seconds for a large network: 5 % of the time
 _SCALE_CLIPS = 256
 
 Measure = Callable[[nn.Module], dict[str, float]]
@@ -59,7 +61,8 @@ def fit_network(
 
     Args:
         batches: the training clips; their device is the device of training.
-        checkpoint: where to go on from, and where to leave a state after an epoch (at most every 5 s).
+        checkpoint: where to go on from, and where to leave a state after an epoch: at most every 5 s, and so
+            seldom that it takes no more than some 5 % of the time.
         watch: measures the network on held-out clips, for the learning curves only.
         on_epoch: told (finished epochs, epochs) after each.
         inner: measures `inner_loss` on clips set aside from the training clips, after each epoch.
@@ -78,7 +81,7 @@ def fit_network(
         rule = "inner clips where keep = best, early_stopping_patience or plateau ask for them"
         raise ConfigError(complaint("training", "inner", None, rule))
     done, history = run.load(checkpoint)
-    saved_at = time.monotonic()
+    due_at = time.monotonic() + _CHECKPOINT_EVERY_S
     on_epoch(done, run.n_epochs)
     while not run.is_over(done):
         started = time.perf_counter()
@@ -91,9 +94,8 @@ def fit_network(
         if done % config.watch_every == 0 or last:
             row |= watch(run.outcome.eval())
         history.append(row | {"seconds": time.perf_counter() - started})
-        if checkpoint is not None and (last or time.monotonic() - saved_at > _CHECKPOINT_EVERY_S):
-            run.save(checkpoint, done, history)
-            saved_at = time.monotonic()
+        if checkpoint is not None and (last or time.monotonic() > due_at):
+            due_at = run.save(checkpoint, done, history)
         on_epoch(done, run.n_epochs)
     run.judge.restore_best(run.outcome)
     return run.outcome.eval(), history
@@ -141,7 +143,9 @@ class _Run:
             network=self.network, average=self.average, optimizer=self.optimizer, judge=self.judge
         )
 
-    def save(self, checkpoint: Checkpoint, epoch: int, history: list[dict[str, Any]]) -> None:
+    def save(self, checkpoint: Checkpoint, epoch: int, history: list[dict[str, Any]]) -> float:
+        """Writes the state after `epoch`, and returns the time (monotonic) from which on the next one is due."""
+        started = time.monotonic()
         checkpoint.save(
             epoch=epoch,
             network=self.network,
@@ -150,6 +154,8 @@ class _Run:
             history=history,
             judge=self.judge,
         )
+        saved = time.monotonic()
+        return saved + max(_CHECKPOINT_EVERY_S, _SAVES_APART * (saved - started))
 
     def is_over(self, epoch: int) -> bool:
         """Whether no epoch follows `epoch`."""
@@ -160,9 +166,8 @@ class _Run:
         self.network.train()
         total = torch.zeros((), device=self.batches.device)
         n_hits, n_seen = torch.zeros((), dtype=torch.long, device=self.batches.device), 0
-        devices = [torch.cuda.current_device()] if self.batches.device == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(draw_seed(self.seed, number, 3))  # dropout draws from the global generator
+        # Dropout draws from the global generators.
+        with seeded(draw_seed(self.seed, number, 3), device=self.batches.device):
             for i, (features, targets) in enumerate(self.batches.epoch(number)):
                 self._set_learning_rate(number * len(self.batches) + i)
                 loss, outputs = self._step(features, targets)

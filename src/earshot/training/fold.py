@@ -152,7 +152,9 @@ def features_of(
         clip = data.view.get(int(row))
         starts = windows.heard_windows(clip, length=data.length, hop=data.hop, gate=data.gate).starts
         n = len(starts) if n_most is None else min(len(starts), n_most)
-        for start in starts[np.linspace(0, len(starts) - 1, n).astype(int)]:
+        # Spread over the clip; a single one is from its middle.
+        chosen = np.linspace(0, len(starts) - 1, n).astype(int) if n > 1 else [len(starts) // 2]
+        for start in starts[chosen]:
             cuts.append(windows.cut(clip, int(start), data.length))
             owners.append(i)
             if len(cuts) == batch:

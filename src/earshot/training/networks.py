@@ -28,6 +28,7 @@ from earshot.training.fold import (
 )
 from earshot.training.optimise import precision_for
 from earshot.training.options import TrainingConfig
+from earshot.training.randomness import seeded
 from earshot.training.stopping import inner_split
 
 _MAX_FIXED_BYTES = 2**30
@@ -93,8 +94,7 @@ def prepared_network(model: Any, *, input_shape: tuple[int, ...], n_classes: int
     """
     if hasattr(model, "resolved"):
         model = model.resolved()
-    with torch.random.fork_rng([]):
-        torch.manual_seed(draw_seed(seed, 4))
+    with seeded(draw_seed(seed, 4)):
         network: nn.Module = MODELS[model.kind](model, input_shape=input_shape, n_classes=n_classes)
     load: Callable[[], None] | None = getattr(network, "load_pretrained", None)
     if load is not None:

@@ -72,7 +72,7 @@ def precision_for(wanted: str, network: nn.Module, device: str) -> Precision:
     is wanted, for many CPUs have no such layer in bf16.
     """
     modules = list(network.modules())
-    if device == "cpu" and any(isinstance(m, nn.RNNBase) for m in modules):
+    if torch.device(device).type == "cpu" and any(isinstance(m, nn.RNNBase) for m in modules):
         return "fp32"
     if wanted != "auto":
         return wanted
