@@ -6,6 +6,8 @@ from sklearn.linear_model import LogisticRegression
 from earshot.errors import ConfigError
 from earshot.models.classical import SvmConfig
 from earshot.models.cnn1d import Stack1dConfig
+from earshot.models.cnn2d import Stack2dConfig
+from earshot.models.member import NetworkMember
 from earshot.models.mlp import MlpConfig
 from earshot.training import fit
 from earshot.training.checkpoint import Checkpoint
@@ -137,6 +139,23 @@ def test_pictures_of_bytes_are_taken_as_they_are():
     pictures[labels == 1, 0] += 120
     fitted = fit_on_features(MlpConfig(hidden=(8,)), PLAIN, features=pictures, targets=labels)
     assert (fitted.probs(pictures).argmax(axis=1) == labels).all()
+
+
+def test_large_rows_are_scored_few_at_a_time(monkeypatch):
+    pictures = torch.randint(256, (90, 3, 100, 160), dtype=torch.uint8)
+    fitted = fit_on_features(
+        Stack2dConfig(layers=("pool 20", "flatten"), scale="none"),
+        TrainingConfig(epochs=1, batch_size=16),
+        features=pictures[:32],
+        targets=np.arange(32) % 3,
+    )
+    seen = []
+    score = NetworkMember.predict_features
+    monkeypatch.setattr(
+        NetworkMember, "predict_features", lambda self, part: seen.append(len(part)) or score(self, part)
+    )
+    assert fitted.probs(pictures).shape == (90, 3)
+    assert seen == [43, 43, 4]
 
 
 def test_a_killed_fit_goes_on_bit_for_bit(tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ from earshot.training.optimise import precision_for
 from earshot.training.options import TrainingConfig
 from earshot.training.stopping import inner_split
 
-_SCORED_ROWS = 256
+_SCORED_ROWS, _SCORED_NUMBERS = 256, 2**21  # at once: a network makes many maps of each picture
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class FittedFeatures:
             assert isinstance(member, NetworkMember)
             said = _outputs(member.network, given, device=member.device, precision="fp32")
             return np.asarray(said.cpu().numpy(), dtype=np.float32)
-        parts = [self.member.predict_features(part) for part in torch.split(given, _SCORED_ROWS)]
+        parts = [self.member.predict_features(part) for part in _parts(given)]
         return np.concatenate(parts)
 
 
@@ -241,5 +241,11 @@ class _Job:
 def _outputs(network: nn.Module, features: Tensor, *, device: str, precision: str) -> Tensor:
     """Logits, or the numbers of a regression. Shape: [M, ...] -> [M, K]."""
     with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-        parts = [network(part.to(device)) for part in torch.split(features, _SCORED_ROWS)]
+        parts = [network(part.to(device)) for part in _parts(features)]
     return torch.cat(parts).float()
+
+
+def _parts(features: Tensor) -> tuple[Tensor, ...]:
+    """Rows that are scored together, fewer where a row is large. Shape: [M, ...] -> [m, ...] each."""
+    n_each = max(1, features[:1].numel())
+    return torch.split(features, max(1, min(_SCORED_ROWS, _SCORED_NUMBERS // n_each)))
