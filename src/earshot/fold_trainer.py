@@ -21,6 +21,8 @@ from earshot.training.members import FittedFold, FoldData, MemberConfig
 from earshot.trainings import Job, make_side_by_side, sharing
 from earshot.versions import versions
 
+_VERSION = 1  # raise when the same fold would give another result, also where a network was changed
+
 
 @dataclass(kw_only=True)
 class FoldTrainer:
@@ -113,6 +115,7 @@ class FoldTrainer:
     def _identity(self, config: MemberConfig, fold: Fold) -> dict[str, Any]:
         """Everything that the result of a fold depends on."""
         return {
+            "version": _VERSION,
             "versions": versions(),
             "seed": self.recipe.seed,
             "audio": self.recipe.audio.model_dump(mode="json"),
