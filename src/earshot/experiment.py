@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earshot.data.clips import Clips
-from earshot.data.splits import Fold, check_trainable, k_folds, trainable
+from earshot.data.splits import Fold, check_trainable, k_folds, trainable, unheard_test
 from earshot.deploy.bundle import Bundle, BundleMember, new_config
 from earshot.deploy.config import heard_as
 from earshot.deploy.decisions import decisions_data
@@ -146,12 +146,8 @@ class _Run:
             monitor=experiment.monitor,
         )
         self.notes = list(self.clips.notes)
-        self.test = _unheard_test(self.clips)
-        if n_heard := int((self.clips.table["split"] == "test").sum()) - len(self.test):
-            self.notes.append(
-                f"{n_heard} clips of the test split are copies of clips that are learned from, or of their group: "
-                "they are not scored"
-            )
+        self.test, heard_before = unheard_test(self.clips)
+        self.notes += heard_before
         if heard.n_failed:
             self.notes.append(
                 f"{heard.n_failed} of {len(heard.asked)} clips could not be read and were left out"
@@ -302,13 +298,6 @@ class _Run:
             notes=self.notes,
             embedding=self.experiment.embedding,
         )
-
-
-def _unheard_test(clips: Clips) -> NDArray[np.int64]:
-    """Rows of the data's own test split without those of groups that are learned from."""
-    learned = set(clips.groups[trainable(clips)])
-    marked = np.flatnonzero(clips.table["split"] == "test")
-    return np.array([row for row in marked if clips.groups[row] not in learned], dtype=np.int64)
 
 
 def _valid_clips_train(clips: Clips) -> Clips:

@@ -151,6 +151,17 @@ def test_a_test_split_that_shares_a_group_is_refused() -> None:
         splits.hold_out(clips)
 
 
+def test_test_clips_of_groups_that_others_have_are_left_out_and_counted() -> None:
+    split = ["train", "valid", "", "test", "test", "test"]
+    rows, notes = splits.unheard_test(clips_of(list("ababab"), list("ghijhk"), split=split))
+    assert rows.tolist() == [3, 5]
+    assert rows.dtype == np.int64
+    assert len(notes) == 1
+    assert notes[0].startswith("1 clips of the test split")
+    assert splits.unheard_test(clips_of(list("ab"), split=["train", "test"]))[1] == []
+    assert splits.unheard_test(clips_of(list("ab")))[0].tolist() == []
+
+
 def test_a_hold_out_is_about_the_wanted_share_of_every_class() -> None:
     clips = many(n_groups=20)
     fold = splits.hold_out(clips, test_fraction=0.25)

@@ -84,8 +84,8 @@ def test_a_network_s_attempt_has_its_curve_size_and_training_confusion(bench, st
     assert np.sum(made.training_confusion) == 2 * len(fold.train)
 
 
-@pytest.mark.parametrize("changed", ["seed", "model", "fold", "labels", "protocol"])
-def test_what_a_result_depends_on_makes_another_experiment(bench, study, data, changed):
+@pytest.mark.parametrize("changed", ["seed", "model", "fold", "labels", "protocol", "fill", "version"])
+def test_what_a_result_depends_on_makes_another_experiment(bench, study, data, changed, monkeypatch):
     row, fold = study.matching("knn-3")[0], data.folds[0]
     bench().attempt(row, fold, run=0, on_progress=quiet)
     other = bench()
@@ -96,6 +96,10 @@ def test_what_a_result_depends_on_makes_another_experiment(bench, study, data, c
     elif changed == "labels":
         turned = data.clips.assign(label=data.clips.table["label"].tolist()[::-1])
         other = bench(data=replace(data, clips=turned))
+    elif changed == "fill":
+        row = row.model_copy(update={"translate_fill_db": -100.0})
+    elif changed == "version":
+        monkeypatch.setattr(attempts, "_VERSION", attempts._VERSION + 1)
     elif changed == "fold":
         fold = replace(fold, train=fold.train[1:])
     else:

@@ -101,6 +101,12 @@ def test_a_finished_view_is_not_computed_again(make, monkeypatch):
     make().ensure(["raw"], monitor=Silent())
 
 
+def test_features_of_other_versions_are_made_anew(make, monkeypatch):
+    own = make().file("raw")
+    monkeypatch.setattr("earshot.studies.bank.versions", lambda: {"soxr": "0.0"})
+    assert make().file("raw") != own
+
+
 def test_what_features_depend_on_changes_their_file(study, make):
     own = make().file("raw")
     changed = study.views["raw"].model_copy(update={"factor": 10})

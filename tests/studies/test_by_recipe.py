@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
+import soundfile
+import soxr
 
+from earshot.deploy.bundle import Bundle
 from earshot.runfolder import RunFolder
 from earshot.studies import by_recipe
 from earshot.studies.loading import read_study
@@ -12,21 +15,20 @@ from .conftest import cut_study, plain_study
 FAST = tuple(change for change in corpus.FAST if not change.startswith(("n_fft", "hop", "n_mels", "n_folds")))
 
 
+def small(*changes, **others):
+    """A study of one neighbour and one recipe with some changes."""
+    recipe = {"id": "fast", "label": "fast recipe", "section": "all", "recipe": "fast"}
+    rows = [plain_study()["rows"][0], recipe | {"recipe_changes": [*FAST, *changes]}]
+    values = {"rows": rows, "n_variants": 1, "claims": [], "ladder": [], "pictures": ""} | others
+    return read_study(plain_study(**values))
+
+
 @pytest.fixture
 def run(ask):
     """`run(**changes)`: runs a study of one recipe and one neighbour in this process."""
-    recipe = {
-        "id": "fast",
-        "label": "fast recipe",
-        "section": "all",
-        "recipe": "fast",
-        "recipe_changes": [*FAST],
-    }
-    rows = [plain_study()["rows"][0], recipe]
-    study = read_study(plain_study(rows=rows, n_variants=1, claims=[], ladder=[], pictures=""))
 
     def do(**changes):
-        asked = ask(**({"n_workers": 1, "study": study} | changes))
+        asked = ask(**({"n_workers": 1, "study": small()} | changes))
         return run_rows(asked, RunFolder(asked.folder))
 
     return do
@@ -53,6 +55,22 @@ def test_where_clips_are_cut_up_a_recipe_judges_them_whole_in_the_same_order(ask
     assert results["fast"].per_clip().accuracy > 0.9
 
 
+def test_a_recipe_judges_the_data_s_own_test_clips_at_its_own_rate(run, sounds, tmp_path):
+    paths = sorted(sounds.rglob("*.wav"))
+    rows = [f"{path},{path.parent.name},{'test' if path.stem[-1] in '45' else 'train'}" for path in paths]
+    table = tmp_path / "clips.csv"
+    table.write_text("\n".join(["path,label,split", *rows]))
+    given = {"grouped": {"split": "given", "about": "given"}}
+    result = run(study=small("rate_hz=4000", protocols=given), data=table)
+    row = result.results["fast"]
+    assert row.reason == ""
+    assert row.runs[0].split == "test"
+    (folder,) = (tmp_path / "study" / "recipes").glob("*/model")
+    model, judged = Bundle.load(folder), result.data.clips.table["path"].iloc[result.data.folds[0].test]
+    heard = [soxr.resample(soundfile.read(path)[0], corpus.RATE_HZ, 4_000) for path in judged]
+    np.testing.assert_allclose(row.runs[0].probs, model.score_waveforms(heard), atol=1e-3)
+
+
 def test_where_some_folds_are_judged_the_others_still_teach_weights_and_calibration(run):
     whole, part = run().results["fast"].runs[0], run(folds=(1,)).results["fast"].runs[0]
     assert 0 < len(part) < len(whole)
@@ -68,8 +86,9 @@ def test_a_finished_recipe_is_read_back(run, monkeypatch):
 
 
 def test_a_recipe_that_cannot_run_says_why_and_the_rest_goes_on(run):
+    alone = run(rows="knn-1").results["knn-1"]
     rows = [plain_study()["rows"][0], {"id": "x", "label": "x", "section": "all", "recipe": "nothing"}]
-    study = read_study(plain_study(rows=rows, n_variants=1, claims=[], ladder=[], pictures=""))
-    result = run(study=study)
+    result = run(study=small(rows=rows))
     assert "recipe" in result.results["x"].reason
-    assert 0 <= result.results["knn-1"].accuracy <= 100
+    assert result.results["knn-1"].accuracies == alone.accuracies
+    assert alone.accuracy > 0.3  # a third is chance

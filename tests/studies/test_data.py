@@ -90,6 +90,22 @@ def test_data_with_a_test_split_of_their_own_are_judged_on_it():
     assert len(folds) == 5
 
 
+def test_test_clips_of_groups_that_are_learned_from_are_not_judged():
+    groups = [f"g{i}" for i in range(19)] + ["g0"]  # the last clip, of the test split, is a copy of the first
+    own = clips(2, 10).assign(fold=[""] * 20, split=["train", "test"] * 10, group=groups)
+    (fold,), notes = split(own, Protocol(about="", split="given"), seed=0)
+    assert fold.test.tolist() == list(range(1, 19, 2))
+    assert fold.train.tolist() == list(range(0, 20, 2))
+    assert any(note.startswith("1 clips of the test split") for note in notes)
+
+
+def test_where_every_test_clip_was_learned_from_folds_stand_in():
+    pairs = clips(2, 20, folds=0, per_group=2).assign(split=["train", "test"] * 20)
+    folds, notes = split(pairs, Protocol(about="", split="given"), seed=0)
+    assert len(folds) == 5
+    assert "20 clips of the test split" in notes[0]
+
+
 def test_a_random_split_takes_its_share_of_each_class_and_repeats_itself():
     many = clips(4, 40)
     fold = random_split(many, share=0.2, seed=3)
@@ -152,6 +168,13 @@ def test_gathered_clips_are_decoded_and_short_ones_repeated(study, tmp_path):
     short = data.waveform(int(np.flatnonzero(data.clips.labels == 2)[0]))
     assert len(short) == data.length == 3200
     assert np.array_equal(short[:1200], short[2000:])
+
+
+def test_copies_that_are_found_are_in_the_notes(study, tmp_path):
+    corpus.make(tmp_path, ("hum", "hiss", "ticks"), n=5)
+    (tmp_path / "hum" / "again.wav").write_bytes((tmp_path / "hum" / "hum0000.wav").read_bytes())
+    data = gather(study, tmp_path, protocol="grouped", monitor=Silent())
+    assert "1 clips are copies of others: grouped with them" in data.notes
 
 
 def test_facts_count_clips_that_share_their_source(study, sounds):

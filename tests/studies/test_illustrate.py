@@ -1,9 +1,12 @@
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from earshot.studies.illustrate import slice_power, tonal_and_broadband
+from earshot.studies.illustrate import layers_of, slice_power, tonal_and_broadband
+
+from .conftest import outcome
 
 RATE_HZ = 8_000
 
@@ -33,3 +36,29 @@ def test_a_tone_is_tonal_noise_is_broadband_and_silence_is_neither():
 
 def test_a_clip_shorter_than_a_slice_has_a_spectrum():
     assert len(slice_power(tone(500, 0.05).astype(np.float32), rate_hz=RATE_HZ)) == 201
+
+
+def test_layers_of_a_pretrained_network_need_no_weights_and_no_network(tmp_path, monkeypatch):
+    pytest.importorskip("transformers")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "none"))
+    asked = []
+
+    def fetch(name, **options):
+        asked.append(options)
+        raise FileNotFoundError(name)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    tiny = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}
+    (tmp_path / "config.json").write_text(json.dumps(tiny | {"layer_type": "basic"}))
+    rows = {
+        name: outcome(name, [True], n_parameters=7, layers=True, model={"kind": "resnet", "weights": weights})
+        for name, weights in (("here", str(tmp_path)), ("gone", "microsoft/resnet-18"))
+    }
+    bank = SimpleNamespace(
+        shape=lambda view: (16, 32), data=SimpleNamespace(clips=SimpleNamespace(classes="ab"))
+    )
+    result = SimpleNamespace(results=rows, bench=SimpleNamespace(bank=bank))
+    ((label, n_parameters, text),) = layers_of(result)
+    assert (label, n_parameters) == ("row here", "7")
+    assert "Conv2d" in text
+    assert asked == [{"local_files_only": True}]

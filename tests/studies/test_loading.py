@@ -76,6 +76,27 @@ def test_a_row_that_breaks_a_rule_is_named(change, words):
         read_study(plain_study(rows=rows))
 
 
+@pytest.mark.parametrize(
+    ("protocol", "change", "words"),
+    [
+        ({"augmented_test": True}, {}, "row both, protocol mine: weights are fitted on folds"),
+        (
+            {"augmented_test": True, "split": "random"},
+            {"rows": [plain_study()["rows"][0] | {"spoiled": True}], "spoil": {"corruptions": ["gain"]}},
+            "row knn-1, protocol mine: clips are spoiled, not their copies",
+        ),
+        (
+            {"standardise": "class"},
+            {},
+            "row knn-1, protocol mine: standardise is for samples.*'raw' is decimated",
+        ),
+    ],
+)
+def test_a_row_that_does_not_go_with_a_protocol_is_refused(protocol, change, words):
+    with pytest.raises(ConfigError, match=words):
+        read_study(plain_study(protocols={"mine": {"about": "", **protocol}}, **change))
+
+
 def test_patterns_choose_rows(study):
     assert [row.id for row in study.matching("knn-*")] == ["knn-1", "knn-3"]
     assert [row.id for row in study.matching("net, both")] == ["net", "both"]

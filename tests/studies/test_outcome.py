@@ -74,6 +74,17 @@ def test_curves_are_means_over_runs_and_folds():
     assert result.last("test_accuracy") is None
 
 
+def test_a_training_that_stopped_early_stays_in_the_mean_with_its_last_value():
+    def made(*losses):
+        history = [{"epoch": i + 1, "test_loss": loss} for i, loss in enumerate(losses)]
+        return Attempt(answers([True]).probs, history, 0.0)
+
+    result = RowResult(row(), (), ((made(1.0, 0.9), made(1.0, 0.5, 0.1, 0.2)),))
+    assert [epoch for epoch, _ in result.curve("test_loss")] == [1, 2, 3, 4]
+    assert [loss for _, loss in result.curve("test_loss")] == pytest.approx([1.0, 0.7, 0.5, 0.55])
+    assert result.last("test_loss") == pytest.approx(0.55)
+
+
 def test_training_confusion_is_summed_over_folds(attempt):
     assert RowResult(row(), (), ((attempt, attempt),)).training_confusion.tolist() == [[6, 2], [0, 8]]
     assert RowResult(row(), (), ((Attempt(attempt.probs, [], 0.0),),)).training_confusion is None

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 
 from earshot.audio.corruptions import CORRUPTIONS
+from earshot.audio.transforms import PUBLISHED_STEPS
 from earshot.monitor import Silent
 from earshot.runfolder import RunFolder
 from earshot.studies.data import gather
 from earshot.studies.loading import read_study
 from earshot.studies.runner import run_rows
-from earshot.studies.spoil_table import hurts_most, spoil_scores
+from earshot.studies.spoil_table import held_out, hurts_most, spoil_scores
 from earshot.studies.spoiling import SpoiledBank
 from earshot.studies.study import run_study
 
@@ -21,6 +22,7 @@ def spoiled_study():
     return read_study(
         plain_study(
             rows=rows,
+            protocols={"grouped": {"about": "by source"}},
             spoil={"corruptions": ["white_noise", "gain", "dropouts"], "severities": [1, 5]},
             steps=[{"kind": "noise"}],
             baseline="knn-1",
@@ -74,6 +76,16 @@ def test_the_scores_hold_out_what_no_copy_taught(result):
     assert scores.held_out == {"gain", "dropouts"}
     assert scores.clean == result.results["net"].accuracies[0]
     assert hurts_most(result.study, result.results).count(",") >= 3
+
+
+def test_a_study_s_own_copies_the_usual_ones_and_none_hold_out_what_they_did_not_teach():
+    study = spoiled_study()
+    assert held_out(study) == {"gain", "dropouts"}
+    usual = study.model_copy(update={"steps": ()})
+    assert usual.copy_steps == PUBLISHED_STEPS
+    assert held_out(usual) == {"gain", "dropouts"}  # the usual copies have noise too
+    alone = study.model_copy(update={"n_variants": 1})
+    assert held_out(alone) == {"white_noise", "gain", "dropouts"}
 
 
 def test_the_page_has_the_table_and_everything_tried(ask):

@@ -71,6 +71,18 @@ def test_the_lowest_held_out_loss_comes_with_its_epoch_and_accuracy():
     assert lowest_text(outcome("a", HALF)) == NOTHING
 
 
+def test_the_lowest_loss_and_what_was_learned_are_of_all_folds_where_some_stopped_early():
+    def fold(n_epochs, loss, learned):
+        line = {"test_loss": loss, "test_accuracy": 0.5, "train_accuracy": learned}
+        history = [line | {"epoch": i + 1, "test_loss": loss if i else 1.0} for i in range(n_epochs)]
+        return Attempt(np.zeros((1, 2), np.float32), history, 0.0)
+
+    folds = tuple(fold(*each) for each in ((3, 0.9, 0.6), (3, 0.7, 0.8), (9, 0.2, 1.0)))
+    result = RowResult(row(), (), (folds,))
+    assert lowest_text(result) == "0.6000 (2, 50.0)"
+    assert training_text(result) == "80.0"
+
+
 def test_what_was_learned_is_judged_by_the_final_weights_where_that_was_measured():
     result = outcome("a", HALF, history=[{"epoch": 1, "train_loss": 0.1, "train_accuracy": 0.75}])
     assert training_text(result) == "75.0"

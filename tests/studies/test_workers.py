@@ -1,4 +1,5 @@
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -53,6 +54,21 @@ def test_jobs_side_by_side_give_what_they_give_alone_and_one_that_fails_ends_no_
         probs = result(Workers(alone, 1), each).probs
         np.testing.assert_allclose(probs, together[each.name], atol=1e-6)
         assert np.array_equal(bench.finished(each.row, None, run=0).probs, together[each.name])
+
+
+def test_a_process_that_is_killed_costs_no_row(bench):
+    import multiprocessing
+
+    before, said = set(multiprocessing.active_children()), []
+    jobs = [job(i) for i in range(3)]
+    with Workers(bench, 2, say=said.append) as workers:
+        workers.submit(jobs)
+        killed = next(iter(set(multiprocessing.active_children()) - before))
+        os.kill(killed.pid, signal.SIGKILL)  # before it has loaded its libraries
+        for each in jobs:
+            assert np.isfinite(result(workers, each).probs).all()
+    assert len(said) == 1
+    assert "killed" in said[0]
 
 
 def test_an_interrupt_ends_the_processes_at_once(bench):

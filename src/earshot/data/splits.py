@@ -105,6 +105,21 @@ def inner_validation(
     return fold
 
 
+def unheard_test(clips: Clips) -> tuple[Indices, list[str]]:
+    """Positions of the data's own test clips that share no group with other clips, and what to say of the rest."""
+    is_test = (clips.table["split"] == "test").to_numpy()
+    learned = set(clips.groups[~is_test])
+    marked = np.flatnonzero(is_test)
+    kept = np.array([row for row in marked if clips.groups[row] not in learned], dtype=np.int64)
+    if len(kept) == len(marked):
+        return kept, []
+    note = (
+        f"{len(marked) - len(kept)} clips of the test split are copies of clips that are learned from, or of their "
+        "group: they are not scored"
+    )
+    return kept, [note]
+
+
 def trainable(clips: Clips) -> Indices:
     """Positions of the clips that may be learned from: those marked neither test nor valid."""
     return np.flatnonzero(clips.table["split"].isin(["", "train"])).astype(np.int64)

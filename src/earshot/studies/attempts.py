@@ -40,6 +40,8 @@ from earshot.versions import versions
 
 Progress = Callable[[int, int], None]
 
+_VERSION = 1  # raise when the same experiment would give another result, also where a network was changed
+
 
 class Workbench:
     """Where the attempts of a study are made and kept.
@@ -166,11 +168,12 @@ class Workbench:
         """Everything that an attempt's result depends on, as a hash; names and published figures do not count."""
         assert row.model is not None
         parts: dict[str, Any] = {
+            "version": _VERSION,
             "versions": versions(),
             "model": row.model.model_dump(mode="json"),
             "training": row.training.model_dump(mode="json"),
             "n_translated": row.n_translated,
-            "translate_share": row.translate_share,
+            "translate": [row.translate_share, row.translate_fill_db],
             "confusion": row.confusion_of_training,
             "toy": row.toy,
             "seed": [self.seed, run],

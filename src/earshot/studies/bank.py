@@ -1,8 +1,8 @@
 """Views of every clip and of its augmented copies, computed once and kept on disk; the copies themselves never are.
 
 Conventions: an array is [N, V, *shape], clip by clip, variant 0 being the clip itself; what is on disk depends on
-the clips' content, the view, the steps and the seed, and on nothing else. The copies of a clip are the same
-wherever it stands in the table, and whichever thread makes them.
+the clips' content, the view, the steps, the seed and the libraries, and on nothing else. The copies of a clip are
+the same wherever it stands in the table, and whichever thread makes them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from earshot.audio.transforms import StepConfig, apply_steps
 from earshot.monitor import Monitor
 from earshot.studies.data import StudyData
 from earshot.training.batches import draw_seed
+from earshot.versions import versions
 
 _CLIPS_AT_ONCE = 8  # between two looks at the clock and two marks of progress
 _VERSION = 1  # raise when the same clips would give other features
@@ -87,6 +88,7 @@ class FeatureBank:
         """Everything that a view depends on, as a hash."""
         parts = {
             "version": _VERSION,
+            "versions": versions(),
             "view": self.views[name].model_dump(mode="json"),
             "steps": [step.model_dump(mode="json") for step in self.steps] if self.n_variants > 1 else [],
             "n_variants": self.n_variants,

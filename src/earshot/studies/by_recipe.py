@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earshot.data.clips import Clips
+from earshot.errors import DataError, complaint
 from earshot.evaluation.predictions import Predictions
 from earshot.experiment import Experiment, RunResult, run
+from earshot.hearing import hear
 from earshot.monitor import Monitor
 from earshot.recipe import Recipe, load_recipe, resolved
 from earshot.results import predictions_of
@@ -22,6 +24,8 @@ from earshot.studies.data import TEST_SPLIT, StudyData
 from earshot.studies.outcome import Attempt, AttemptFile
 from earshot.studies.spec import Row
 from earshot.versions import versions
+
+_VERSION = 1  # raise when the same run would be judged otherwise
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ class RecipeRows:
         )
         result = run(asked)
         seconds = sum(float(member["seconds"]) for member in result.metrics["members"].values())
-        attempt = Attempt(self._judged(result), [], max(seconds, time.perf_counter() - started))
+        judged = self._judged(row, result, monitor=monitor)
+        attempt = Attempt(judged, [], max(seconds, time.perf_counter() - started))
         file.save(attempt)
         return attempt
 
@@ -83,14 +88,24 @@ class RecipeRows:
     def _has_own_test(self) -> bool:
         return [fold.name for fold in self.data.rounds] == [TEST_SPLIT]
 
-    def _judged(self, result: RunResult) -> NDArray[np.float32]:
+    def _judged(self, row: Row, result: RunResult, *, monitor: Monitor) -> NDArray[np.float32]:
         """Probabilities [n, K] of the judged clips: out of fold, or by the whole model on the data's test split."""
         if self._has_own_test:
-            view = self.data.view if self.data.whole is None else self.data.whole.view.view
-            return np.stack(list(result.bundle.score(view.get(int(row)) for row in self._rows)))
+            return self._tested(row, result, monitor=monitor)
         place = {name: i for i, name in enumerate(result.out_of_fold.clip_ids)}
         ids = self.data.recordings.ids
-        return result.out_of_fold.probs[[place[ids[row]] for row in self._rows]]
+        return result.out_of_fold.probs[[place[ids[i]] for i in self._rows]]
+
+    def _tested(self, row: Row, result: RunResult, *, monitor: Monitor) -> NDArray[np.float32]:
+        """By the whole model, which hears the clips as the recipe does: its rate need not be the study's."""
+        clips = self.data.recordings.subset(self._rows)
+        heard = hear(clips, self._recipe(row).audio, monitor=monitor, store_root=self.store_root)
+        if heard.n_failed:
+            fix = "The study reads them: compare the recipe's rate and limits."
+            raise DataError(
+                complaint(f"recipe {row.recipe}", "clips it cannot read", heard.n_failed, "0", fix)
+            )
+        return np.stack(list(result.bundle.score(heard.view.get(i) for i in range(len(clips)))))
 
     def _recipe(self, row: Row) -> Recipe:
         recipe = resolved(load_recipe(row.recipe, row.recipe_changes))
@@ -111,7 +126,7 @@ class RecipeRows:
 
     def _file(self, row: Row) -> AttemptFile:
         judged = [self.data.recordings.ids[i] for i in self._rows]
-        return AttemptFile(self.folder, _digest(self._parts(row) | {"judged": judged}))
+        return AttemptFile(self.folder, _digest(self._parts(row) | {"judged": judged, "version": _VERSION}))
 
     def _parts(self, row: Row) -> dict[str, Any]:
         """Everything that the run of a recipe depends on; runs that are judged on other folds are the same."""

@@ -19,7 +19,7 @@ from earshot.audio import windows
 from earshot.data.clips import Clips
 from earshot.data.copies import copies_in_one_group
 from earshot.data.readers import read_clips
-from earshot.data.splits import Fold, hold_out, k_folds
+from earshot.data.splits import Fold, check_no_leak, check_trainable, k_folds, trainable, unheard_test
 from earshot.errors import ConfigError, DataError, complaint
 from earshot.hearing import hear
 from earshot.monitor import Monitor
@@ -108,6 +108,7 @@ def gather(
     if heard.n_failed:
         notes.append(f"{heard.n_failed} of {len(clips)} clips could not be read and were left out")
     heard_clips = heard.clips
+    notes = [*heard_clips.notes, *notes]  # of the reader, and of copies that were found
     if study.protocols[protocol].copies_grouped:
         heard_clips, copies = copies_in_one_group(heard_clips, heard.view, rate_hz=study.rate_hz)
         n_copies = sum(len(each) for each in copies.near)
@@ -211,18 +212,23 @@ def split(
     if protocol.split == "random":
         fold = random_split(clips, share=protocol.test_share, seed=seed)
         return [fold], [leak_note(clips, fold)]
-    if protocol.split == "given" and (clips.table["split"] == "test").any():
-        return [replace(hold_out(clips, seed=seed), name=TEST_SPLIT)], ["judged on the data's own test split"]
+    test, notes = unheard_test(clips) if protocol.split == "given" else (np.zeros(0, np.int64), [])
+    if len(test):
+        check_trainable(clips, n_groups=1)
+        fold = Fold(trainable(clips), test, TEST_SPLIT)
+        check_no_leak(clips, fold.train, fold.test)
+        return [fold], ["judged on the data's own test split", *notes]
     folds = k_folds(clips, seed=seed)
     wanted = tuple(only) or protocol.folds
     if not wanted:
-        return folds, []
+        return folds, notes
     kept = [fold for fold in folds if fold.name in {f"fold {number}" for number in wanted}]
     if not kept:
         rule = f"some of {', '.join(fold.name.removeprefix('fold ') for fold in folds)}"
         raise ConfigError(complaint("study", "--folds", list(wanted), rule))
     names = ", ".join(fold.name for fold in kept)
-    return kept, [f"judged on {names} only, of {len(folds)}: {sum(len(fold.test) for fold in kept)} clips"]
+    n_judged = sum(len(fold.test) for fold in kept)
+    return kept, [*notes, f"judged on {names} only, of {len(folds)}: {n_judged} clips"]
 
 
 def random_split(clips: Clips, *, share: float, seed: int) -> Fold:

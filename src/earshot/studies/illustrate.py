@@ -9,17 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch import nn
 
+from earshot.errors import ConfigError
 from earshot.evaluation.metrics import confusion_matrix
+from earshot.models import MODELS
 from earshot.report.html import inline_svg
 from earshot.studies import figures
+from earshot.studies.attempts import available
 from earshot.studies.bank import FeatureBank
 from earshot.studies.data import StudyData
 from earshot.studies.outcome import RowResult
 from earshot.studies.page import Drawing, Matrix
 from earshot.studies.runner import StudyResult
+from earshot.studies.spec import Row
 
 _SLICE_S = 0.2  # of which a spectrum is shown: long enough for a hum, short enough for a bark
 _LOUD = 1e-3  # root mean square from which a slice is worth looking at
@@ -161,18 +167,33 @@ def _svg(drawn: Figure | Sequence[Figure], prefix: str, words: str) -> Drawing:
 
 
 def layers_of(result: StudyResult) -> Sequence[tuple[str, str, str]]:
-    """Name, number of parameters and layer list of each network whose row asks for it."""
+    """Name, number of parameters and layer list of each network whose row asks for it.
+
+    A pretrained network is built without its weights, and left out where its architecture is no longer here: a page
+    asks for nothing from outside.
+    """
     from earshot.models.summary import summarise
-    from earshot.training.networks import prepared_network
 
     listed = []
     for row in result.results.values():
         if not row.row.layers or row.row.model is None or not row.attempts or row.n_parameters is None:
             continue
         shape, n_classes = _input_of(result, row)
-        network = prepared_network(row.row.model, input_shape=shape, n_classes=n_classes, seed=0)
+        try:
+            network = _untrained(row.row, shape, n_classes)
+        except ConfigError:
+            continue
         listed.append((row.row.label, f"{row.n_parameters:,}", summarise(network, input_shape=shape)))
     return listed
+
+
+def _untrained(row: Row, shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    model = available(row)
+    if hasattr(model, "resolved"):
+        model = model.resolved()
+    with torch.random.fork_rng([]):
+        network: nn.Module = MODELS[model.kind](model, input_shape=shape, n_classes=n_classes)
+    return network
 
 
 def _input_of(result: StudyResult, row: RowResult) -> tuple[tuple[int, ...], int]:

@@ -149,28 +149,43 @@ class RowResult:
         return np.asarray(np.sum(np.array(counts, dtype=np.int64), axis=0)) if counts else None
 
     def interval(self, *, seed: int) -> tuple[float, float] | None:
-        """95 % interval of the first run's accuracy, by a bootstrap over source recordings."""
-        if not self.runs:
-            return None
-        first = self.runs[0]
-        rng = np.random.default_rng(seed)
-        right = first.labels == first.predicted
-        return accuracy_interval(right, first.groups, n_resamples=N_BOOTSTRAP, rng=rng)
+        """95 % interval of the mean accuracy of the runs, by a bootstrap over source recordings."""
+        return interval_of([self], seed=seed) if self.runs else None
 
     def curve(self, key: str) -> list[tuple[int, float]]:
-        """(epoch, value) of something measured while training, averaged over runs and folds."""
-        values: dict[int, list[float]] = {}
-        for run in self.attempts:
-            for attempt in run:
-                for line in attempt.history:
-                    if isinstance(line.get(key), int | float) and math.isfinite(line[key]):
-                        values.setdefault(int(line["epoch"]), []).append(float(line[key]))
-        return [(epoch, float(np.mean(each))) for epoch, each in sorted(values.items())]
+        """(epoch, value) of something measured while training, averaged over runs and folds.
+
+        A training that ended earlier stays in the mean with its last value: otherwise the late epochs would be of
+        the few that went on.
+        """
+        lines = [_measured(attempt, key) for run in self.attempts for attempt in run]
+        latest: dict[int, float] = {}
+        curve = []
+        for epoch in sorted({epoch for line in lines for epoch in line}):
+            latest |= {i: line[epoch] for i, line in enumerate(lines) if epoch in line}
+            curve.append((epoch, float(np.mean(list(latest.values())))))
+        return curve
 
     def last(self, key: str) -> float | None:
-        """The last value of a curve."""
+        """The last value of a curve: the mean of what each training ended with."""
         line = self.curve(key)
         return line[-1][1] if line else None
+
+
+def _measured(attempt: Attempt, key: str) -> dict[int, float]:
+    """What was measured of one training, by epoch."""
+    return {
+        int(line["epoch"]): float(line[key])
+        for line in attempt.history
+        if isinstance(line.get(key), int | float) and math.isfinite(line[key])
+    }
+
+
+def interval_of(rows: Sequence[RowResult], *, seed: int) -> tuple[float, float]:
+    """95 % interval of the mean accuracy of some rows on the same items, by a bootstrap over source recordings."""
+    right = np.mean([row.correct for row in rows], axis=0)
+    rng = np.random.default_rng(seed)
+    return accuracy_interval(right, rows[0].runs[0].groups, n_resamples=N_BOOTSTRAP, rng=rng)
 
 
 def joined(parts: Sequence[Predictions]) -> Predictions:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from earshot.audio.transforms import PUBLISHED_STEPS
 from earshot.studies.bank import FeatureBank
 from earshot.studies.data import StudyData, find_data, gather
 from earshot.studies.request import StudyRun
@@ -45,7 +44,7 @@ def prepared(
         data,
         views=study.views,
         n_variants=study.n_variants,
-        steps=study.steps or PUBLISHED_STEPS,
+        steps=study.copy_steps,
         seed=study.seed,
     )
     named = [*(row.view for row in rows if row.view), *([study.pictures] if study.pictures else [])]

@@ -68,7 +68,12 @@ def run_rows(asked: StudyRun, folder: RunFolder) -> StudyResult:
     if data is not None:
         root = folder.root / "recipes"
         by_recipe = RecipeRows(root, data, study.seed, device, store_root=asked.store_root)
-    with Workers(bench, asked.n_workers or _n_workers(device)) as workers:
+
+    def say(text: str) -> None:
+        asked.monitor.say(text)
+        folder.log(text)
+
+    with Workers(bench, asked.n_workers or _n_workers(device), say=say) as workers:
         rows = _Rows(study, workers, data, by_recipe=by_recipe, monitor=asked.monitor, folder=folder)
         results = rows.all(wanted)
     return StudyResult(study, protocol, results, data, bench, device)

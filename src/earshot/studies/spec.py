@@ -11,7 +11,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from earshot.audio.features import FeatureConfig
-from earshot.audio.transforms import StepConfig
+from earshot.audio.transforms import PUBLISHED_STEPS, StepConfig
+from earshot.evaluation.ensemble import COMBINATIONS
+from earshot.evaluation.weighting import even_weights
 from earshot.models import ModelConfig
 from earshot.training.options import TrainingConfig
 
@@ -162,10 +164,14 @@ class Claim(_Spec):
     """A trend that the source states, in a form that can be tested; `left` and `right` are patterns of row ids."""
 
     text: str
-    kind: Literal["higher", "same", "chance", "turns", "overfits", "above"]
+    kind: Literal["higher", "not_higher", "same", "chance", "turns", "overfits", "above", "about"]
     left: str
     right: str = ""
-    value: float = 0.0
+    value: float = Field(
+        0.0,
+        description="above, about: percent; overfits: points; turns: epoch; chance: so many rows, 1 at least",
+    )
+    within: float = Field(5.0, gt=0, description="about: so many points either way still are")
     per: Literal["item", "clip", "spoiled"] = Field(
         "item", description="what is counted: clips where they are cut up, clean or damaged ones"
     )
@@ -211,7 +217,7 @@ class Study(_Spec):
     spoil: Spoil | None = None
     classes: tuple[Choice, ...] = Field(min_length=1, description="best first")
     n_variants: int = Field(1, ge=1, description="the clip itself and its augmented copies")
-    steps: tuple[StepConfig, ...] = ()
+    steps: tuple[StepConfig, ...] = Field((), description="what makes a copy; none: as published for ESC-10")
     views: dict[str, FeatureConfig]
     protocols: dict[str, Protocol] = Field(min_length=1)
     sections: tuple[Section, ...] = Field(min_length=1)
@@ -224,7 +230,6 @@ class Study(_Spec):
     )
     mistakes: tuple[Mistake, ...] = ()
     pictures: str = Field("", description="view whose pictures are shown a class a row")
-    members_published: tuple[float, ...] = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Study:
@@ -238,9 +243,32 @@ class Study(_Spec):
         for row in self.rows:
             if row.spoiled and self.spoil is None:
                 raise ValueError(f"row {row.id}: nothing says how clips are spoiled")
+            for name, protocol in self.protocols.items():
+                if fault := self._misfit(row, protocol):
+                    raise ValueError(f"row {row.id}, protocol {name}: {fault}")
             if row.section not in sections or (row.view and row.view not in self.views):
                 raise ValueError(f"row {row.id}: no section {row.section!r} or no view {row.view!r}")
         return self
+
+    def _misfit(self, row: Row, protocol: Protocol) -> str:
+        """What of a row cannot be done under a protocol; nothing where it can."""
+        if protocol.augmented_test and protocol.split != "random" and row.ensemble is not None:
+            how = COMBINATIONS.get(row.ensemble.combination)
+            if how is not None and how.weigher is not even_weights:
+                return (
+                    "weights are fitted on folds of clips without copies: no augmented_test, or split random"
+                )
+        if protocol.augmented_test and row.spoiled:
+            return "clips are spoiled, not their copies: no augmented_test"
+        view = self.views.get(row.view)
+        if protocol.standardise and view is not None and view.kind != "waveform":
+            return f"standardise is for samples, kind = waveform; the view {row.view!r} is {view.kind}"
+        return ""
+
+    @property
+    def copy_steps(self) -> tuple[StepConfig, ...]:
+        """What makes the copies of a clip; nothing where there are none."""
+        return (self.steps or PUBLISHED_STEPS) if self.n_variants > 1 else ()
 
     def matching(self, patterns: str) -> tuple[Row, ...]:
         """Rows whose id fits one of the patterns, `cnn2d-*` or `knn-3,knn-7`."""

@@ -22,7 +22,7 @@ TITLE = "Spoiled clips"
 def held_out(study: Study) -> frozenset[str]:
     """The study's corruptions that its copies have nothing of."""
     assert study.spoil is not None
-    used = {getattr(step, "name", step.kind) for step in study.steps}
+    used = {getattr(step, "name", step.kind) for step in study.copy_steps}
     return frozenset(name for name in study.spoil.corruptions if not used & set(CORRUPTIONS[name].taught_by))
 
 

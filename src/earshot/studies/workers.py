@@ -10,8 +10,9 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,12 +51,15 @@ class Workers:
 
     Args:
         n: processes; with one the jobs are done here, one after the other.
+        say: is told where the pool is lost.
     """
 
     bench: Workbench
     n: int
+    say: Callable[[str], None] = lambda text: None
     _pool: ProcessPoolExecutor | None = field(default=None, repr=False)
     _others: set[Any] = field(default_factory=set, repr=False)
+    _is_broken: bool = field(default=False, repr=False)
     _answers: dict[tuple[str, str, int], Future[Attempt]] = field(default_factory=dict, repr=False)
 
     def __enter__(self) -> Workers:
@@ -88,14 +92,19 @@ class Workers:
                 self._answers[job.name] = self._pool.submit(_make, job)
 
     def attempt(self, job: Job, *, on_progress: Any) -> Attempt:
-        """The result of a job, waited for or made here.
+        """The result of a job, waited for or made here, as all that are left are once a process was killed.
 
         Raises:
             Exception: whatever the experiment raised.
         """
         answer = self._answers.get(job.name)
-        if answer is not None:
-            return answer.result()
+        try:
+            if answer is not None:
+                return answer.result()
+        except BrokenProcessPool:
+            if not self._is_broken:
+                self.say("a process was killed, for want of memory perhaps: the rest is done one by one")
+            self._is_broken = True
         return self.bench.attempt(job.row, job.fold, run=job.run, on_progress=on_progress)
 
 
