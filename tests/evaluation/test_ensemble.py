@@ -13,7 +13,7 @@ from earshot.evaluation.ensemble import (
     COMBINATIONS,
     comparison_table,
     fit_weights,
-    in_sample_scores,
+    in_sample,
     nested,
     nested_pool,
     pool,
@@ -154,11 +154,11 @@ def test_the_geometric_mean_is_the_pool_with_even_weights(make):
     np.testing.assert_array_equal(blend.combine(probs), pool(probs, [0.5, 0.5], multilabel=False))
 
 
-def test_in_sample_scores_take_a_test_split_and_give_scores_alone(make):
+def test_in_sample_weights_take_a_test_split_and_are_dropped(make):
     members = make(n_members=3, split="test")
-    scores = in_sample_scores(members, combination="swarm_jaya", rng=np.random.default_rng(0))
-    assert scores.keys() == {"accuracy", "log_loss"}
-    assert scores["accuracy"] >= max((each.predicted == each.labels).mean() for each in members)
+    together = in_sample(members, combination="swarm_jaya", rng=np.random.default_rng(0))
+    assert isinstance(together, Predictions)
+    assert together.right.mean() >= max(each.right.mean() for each in members)
 
 
 def test_the_gain_of_a_swarm_over_noise_is_gone_once_it_cannot_see_the_answers(make, folds_of):

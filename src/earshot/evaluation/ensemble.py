@@ -46,7 +46,7 @@ __all__ = [
     "combination_of",
     "comparison_table",
     "fit_weights",
-    "in_sample_scores",
+    "in_sample",
     "nested",
     "nested_pool",
     "pool",
@@ -124,10 +124,10 @@ def nested(
     return with_probs(first, cross_fitted(len(first), folds, predict))
 
 
-def in_sample_scores(
+def in_sample(
     members: Sequence[Predictions], *, combination: str | Combination, rng: np.random.Generator
-) -> dict[str, float]:
-    """Accuracy and log loss where the weights saw the very targets they are scored on: flattering by design.
+) -> Predictions:
+    """The members as one, where the weights saw the very targets that are judged: flattering by design.
 
     Some published figures are such; beside a nested score they show what that is worth. The weights are dropped, so
     that nobody ships them, and any split is accepted.
@@ -135,8 +135,9 @@ def in_sample_scores(
     require_same_clips("ensemble", members)
     first = members[0]
     blend = _blend(combination_of(combination), members, rng=rng)
-    probs = blend.combine(np.stack([each.probs for each in members]), multilabel=first.multilabel)
-    return _scores(with_probs(first, probs))
+    return with_probs(
+        first, blend.combine(np.stack([each.probs for each in members]), multilabel=first.multilabel)
+    )
 
 
 def comparison_table(
@@ -158,7 +159,7 @@ def comparison_table(
         listed = list(members.values())
         together = nested(listed, folds, combination=name, rng=rng)
         started = time.perf_counter()
-        scores = in_sample_scores(listed, combination=name, rng=rng)
+        scores = _scores(in_sample(listed, combination=name, rng=rng))
         rows.append(_row(name, together, in_sample=scores, seconds=time.perf_counter() - started, rng=rng))
     return pd.DataFrame(rows)
 

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from earshot.data.splits import Fold
-from earshot.evaluation.blending import Blend
-from earshot.evaluation.cross_fitting import Folds, require_same_clips, with_probs
-from earshot.evaluation.ensemble import Combination, combination_of, nested
+from earshot.evaluation.cross_fitting import Folds
+from earshot.evaluation.ensemble import combination_of, in_sample, nested
 from earshot.evaluation.metrics import accuracy
 from earshot.evaluation.predictions import Predictions
 from earshot.evaluation.weighting import even_weights
@@ -28,7 +27,7 @@ def combined(
         EarshotError: weights cannot be fitted honestly on a single fold, or the combination is not known.
     """
     how = combination_of(combination)
-    flattering = _fitted_on_what_is_judged(members, how, seed=seed)
+    flattering = in_sample(members, combination=how, rng=np.random.default_rng(seed))
     if how.weigher is even_weights:  # learns from nothing
         return flattering, ""
     if protocol.split == "random":
@@ -42,12 +41,3 @@ def fold_positions(folds: Sequence[Fold]) -> Folds:
     """Where each fold's clips stand in predictions that join the folds one after another."""
     ends = np.cumsum([len(fold.test) for fold in folds])
     return [np.arange(end - len(fold.test), end) for fold, end in zip(folds, ends, strict=True)]
-
-
-def _fitted_on_what_is_judged(members: Sequence[Predictions], how: Combination, *, seed: int) -> Predictions:
-    require_same_clips("ensemble", members)
-    first, probs = members[0], np.stack([each.probs for each in members])
-    rng = np.random.default_rng(seed)
-    weights = how.weigher(probs, first.known_targets, multilabel=first.multilabel, rng=rng)
-    blend = Blend(how.rule, tuple(float(w) for w in weights))
-    return with_probs(first, blend.combine(probs, multilabel=first.multilabel))

@@ -59,16 +59,6 @@ def two_clouds(n_each: int = 1000, *, test_share: float = 0.3, seed: int) -> Toy
     return Toy(inputs, _column(labels), np.sort(order[n_test:]), np.sort(order[:n_test]))
 
 
-def best_possible_accuracy(toy: Toy) -> float:
-    """Accuracy on the held-out points of the rule that knows both clouds: no model can do better on average."""
-    points = toy.inputs[toy.test].astype(np.float64)
-    likely = [
-        -np.square(points - np.asarray(mean)).sum(axis=1) / (2 * variance) - np.log(variance)
-        for mean, variance in zip(_MEANS, _VARIANCES, strict=True)
-    ]
-    return float(((likely[1] > likely[0]) == (toy.targets[toy.test, 0] > 0.5)).mean())
-
-
 def toy_predictions(toy: Toy, probs: Floats) -> Predictions:
     """Two classes from the one probability of the toy. Shape: [n, 1] -> [n, 2]."""
     second = probs[:, 0]
