@@ -231,7 +231,16 @@ def test_a_save_that_fails_leaves_what_was_there(bundle, folder, tmp_path, monke
         Bundle.load(folder, device="cpu")
 
 
+def test_a_model_that_a_killed_save_had_put_aside_comes_back(bundle, folder, monkeypatch):
+    folder.rename(folder.parent / f".{folder.name}.old")
+    monkeypatch.setattr(bundle_module, "write_manifest", lambda folder: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        bundle.save(folder)
+    Bundle.load(folder, device="cpu")
+
+
 def test_what_a_killed_save_has_left_is_in_nobodys_way(bundle, tmp_path):
+    bundle.save(tmp_path / "model")
     for name in (".model.part", ".model.old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "cnn-1.safetensors").write_bytes(b"half")

@@ -24,9 +24,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         BundleError: `folder` is a file, or holds what no manifest there vouches for.
     """
     folder = folder.resolve()
-    _refuse_others(folder)
     new, old = (folder.parent / f".{folder.name}.{word}" for word in ("part", "old"))
-    for left in (new, old):  # by a process that was killed
+    if old.exists() and not folder.exists():  # killed between the two renames below
+        old.rename(folder)
+    _refuse_others(folder)
+    for left in (new, old):
         shutil.rmtree(left, ignore_errors=True)
     new.mkdir(parents=True)
     try:
