@@ -29,6 +29,7 @@ def test_every_row_is_judged_on_every_clip_once_by_source(run):
         assert all(each.split == "oof" for each in row.runs)
     assert len(result.results["net"].runs) == 2
     assert len(result.results["net"].attempts[0]) == len(result.data.folds) == 5
+    assert result.results["both"].note.startswith("2 members; fitted on the labels that are judged it would")
 
 
 def test_the_book_judges_every_copy_of_the_clips_set_aside(run):

@@ -224,7 +224,9 @@ class _Rows:
             )
         except EarshotError as error:
             return RowResult(row, reason=f"not run: {error}")
-        return RowResult(row, (together,), note=note)
+        return RowResult(
+            row, (together,), note="; ".join([f"{len(members)} members", *([note] if note else [])])
+        )
 
     def _say(self, row: Row) -> None:
         result = self.results[row.id]
