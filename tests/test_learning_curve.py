@@ -87,7 +87,6 @@ def test_more_clips_help_where_the_error_falls_with_them():
     low, high = curve["doubled"]["gain_ci95"]
     assert low < true_gain < high
     assert {row["label"] for row in curve["classes"]} == {"a", "b", "c"}
-    assert all(row["clearly_gains"] for row in curve["classes"])
     json.dumps(curve, allow_nan=False)
 
 
@@ -106,7 +105,7 @@ def test_where_every_clip_is_right_nothing_is_left_to_gain():
     assert max(curve["doubled"]["gain_ci95"]) <= 0
 
 
-def test_of_many_classes_that_gain_by_luck_alone_hardly_one_is_said_to_gain():
+def test_of_many_classes_those_that_gain_by_luck_alone_are_not_said_to_gain():
     n_classes, n_clips = 40, 60
     labels = np.repeat(np.arange(n_classes), n_clips)
     targets = np.eye(n_classes, dtype=np.float32)[labels]
@@ -115,9 +114,10 @@ def test_of_many_classes_that_gain_by_luck_alone_hardly_one_is_said_to_gain():
     said = Predictions(targets, names, clip_ids=ids, targets=targets, groups=ids)
     rng = np.random.default_rng(0)
     halves = np.repeat(rng.random((2, len(labels), 1)) < 0.7, n_classes, axis=2)
+    halves[:, labels == 7] = np.array([False, True])[:, None, None]
     rows = list(_classes(*halves, said, rng=rng))
-    assert sum(row["gain_ci95"][0] > 0 for row in rows) > 0  # one at a time, some would be
-    assert not any(row["clearly_gains"] for row in rows)
+    assert sum(row["gain_ci95"][0] > 0 for row in rows) > 1  # one at a time, others would be, too
+    assert [row["label"] for row in rows if row["clearly_gains"]] == ["class 7"]
 
 
 def test_few_groups_give_fewer_points_and_no_outlook():
