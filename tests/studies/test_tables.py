@@ -110,10 +110,14 @@ def test_a_grid_has_a_cell_a_row():
         for depth, rights in (("flat", HALF), ("deep", MOST))
     ]
     results[3] = RowResult(results[3].row, reason="failed: it diverged")
-    table = grid_table(Section(id="all", title="Grid", grid="kernel"), results)
+    rows, section = [each.row for each in results], Section(id="all", title="Grid", grid="kernel")
+    table = grid_table(section, rows, results)
     assert table.columns == ("kernel", "flat", "deep")
     assert table.rows == (("3", "50.0 (13)", "75.0 (13)"), ("5", "50.0 (15)", "failed (15)"))
     assert "it diverged" in table.about
+    table = grid_table(section, rows, results[1:2])  # the order is the study's, whatever was run
+    assert table.columns == ("kernel", "flat", "deep")
+    assert table.rows == (("3", "– (13)", "75.0 (13)"), ("5", "– (15)", "– (15)"))
 
 
 def test_the_ladder_takes_the_best_row_of_each_step(study):

@@ -14,7 +14,7 @@ import numpy as np
 
 from earshot.evaluation.statistics import mean_and_error
 from earshot.studies.outcome import RowResult
-from earshot.studies.spec import Published, Section, Step, Study
+from earshot.studies.spec import Published, Row, Section, Step, Study
 from earshot.training.history import BestEpoch, best_of
 
 NOTHING = "–"
@@ -37,10 +37,11 @@ def study_tables(study: Study, results: Results, *, seed: int) -> list[Table]:
     """The progress table, then a table a section."""
     tables = [progress_table(study.ladder, study, results)] if study.ladder else []
     for section in study.sections:
-        found = [results[row.id] for row in study.rows if row.section == section.id and row.id in results]
+        rows = [row for row in study.rows if row.section == section.id]
+        found = [results[row.id] for row in rows if row.id in results]
         if found:
             tables.append(
-                grid_table(section, found) if section.grid else list_table(section, found, seed=seed)
+                grid_table(section, rows, found) if section.grid else list_table(section, found, seed=seed)
             )
     return tables
 
@@ -66,15 +67,16 @@ def list_table(section: Section, results: Sequence[RowResult], *, seed: int) -> 
     return Table(section.title, section.about, tuple(filled), rows)
 
 
-def grid_table(section: Section, results: Sequence[RowResult]) -> Table:
-    """Lines and columns by the rows' `cell`; each cell "ours (published)"."""
-    cells = {result.row.cell: result for result in results if result.row.cell}
+def grid_table(section: Section, rows: Sequence[Row], results: Sequence[RowResult]) -> Table:
+    """Lines and columns by the rows' `cell`; each cell "ours (published)", ours a dash where it was not run."""
+    found = {result.row.id: result for result in results}
+    cells = {row.cell: _pair_text(row, found.get(row.id)) for row in rows if row.cell}
     lines = list(dict.fromkeys(line for line, _ in cells))
     columns = list(dict.fromkeys(column for _, column in cells))
-    rows = [(str(line), *(_pair_text(cells.get((line, column))) for column in columns)) for line in lines]
+    texts = [(str(line), *(cells.get((line, column), NOTHING) for column in columns)) for line in lines]
     failed = [f"{r.row.label}: {r.reason}" for r in results if r.reason]
     about = " ".join([section.about, "Each cell: ours (published).", *failed]).strip()
-    return Table(section.title, about, (section.grid, *map(str, columns)), tuple(rows))
+    return Table(section.title, about, (section.grid, *map(str, columns)), tuple(texts))
 
 
 def progress_table(steps: Sequence[Step], study: Study, results: Results) -> Table:
@@ -191,11 +193,9 @@ def as_markdown(table: Table) -> str:
     return "\n".join([f"## {table.title}", "", *about, line(table.columns), rule, *map(line, table.rows), ""])
 
 
-def _pair_text(result: RowResult | None) -> str:
-    if result is None:
-        return NOTHING
-    ours = "failed" if result.reason else ours_text(result)
-    return f"{ours} ({published_text(result.row.published)})"
+def _pair_text(row: Row, result: RowResult | None) -> str:
+    ours = NOTHING if result is None else "failed" if result.reason else ours_text(result)
+    return f"{ours} ({published_text(row.published)})"
 
 
 def _note(result: RowResult) -> str:
