@@ -209,34 +209,37 @@ def test_a_folder_in_the_place_of_the_predictions_is_refused_before_anything_is_
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
 
 
-def test_too_little_memory_is_no_matter_of_the_disk(
-    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def large(*args: object) -> None:
-        raise MemoryError("Unable to allocate 9 TiB")
-
-    monkeypatch.setattr("earshot.experiment.run", large)
-    assert command("train", sounds, "--recipe", "fast", "-o", tmp_path / "run") == 1
-    said = capsys.readouterr().err
-    assert "9 TiB. Close other programs" in said
-    assert "disk" not in said
-
-
 def test_wrong_usage_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("train") == 2
     assert command("trian", "x") == 2
     assert 'Did you mean "train"' in capsys.readouterr().err
 
 
-def test_a_fault_of_our_own_is_exit_code_3(
-    sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (ZeroDivisionError("on purpose"), 3, "please report it"),
+        (MemoryError("Unable to allocate 9 TiB"), 1, "9 TiB. Close other programs"),
+        (OSError(28, "No space left"), 1, "No space left. Check the disk"),
+    ],
+)
+def test_what_goes_wrong_inside_has_its_exit_code_and_advice(
+    error: Exception,
+    code: int,
+    says: str,
+    sounds: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def broken(*args: object) -> None:
-        raise ZeroDivisionError("on purpose")
+        raise error
 
     monkeypatch.setattr("earshot.experiment.run", broken)
-    assert command("train", sounds, "--recipe", "fast", "-o", tmp_path / "run") == 3
-    assert "please report it" in capsys.readouterr().err
+    assert command("train", sounds, "--recipe", "fast", "-o", tmp_path / "run") == code
+    said = capsys.readouterr().err
+    assert says in said
+    assert ("disk" in said) == isinstance(error, OSError)
 
 
 def test_train_predict_and_evaluate_say_what_they_did(
