@@ -3,10 +3,16 @@
 A model is trained on folds 1 to 4 of nine classes as `earshot train` does it, its limit set on out-of-fold clips.
 Then the finished model hears what it has never met: fold 5 of its nine classes, which are known, and all clips
 of the tenth, which are not. The novelty that `predict --reject` goes by stands beside two scores without detectors.
+
+    python -m bench.novelty default members.cnn.training.epochs=60 --runs runs/novelty
+
+prints the table of another recipe. The ten runs are kept in `--runs`: the same command goes on after a stop.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +28,7 @@ from earshot.deploy.bundle import Bundle
 from earshot.deploy.predict import judge_files
 from earshot.evaluation.novelty import auroc, entropy, false_alarm_at_kept, unlikely
 from earshot.experiment import Experiment, run
-from earshot.recipe import load_recipe
+from earshot.recipe import Recipe, load_recipe
 
 TEST_FOLD = 5
 KEPT = 0.95
@@ -45,15 +51,13 @@ def judged(bundle: Bundle, clips: Clips) -> Judged:
     return Judged(np.stack([row.probs for row in rows]), novelty)
 
 
-def without(clips: Clips, label: str, *, recipe: str, changes: Sequence[str]) -> tuple[Judged, Judged]:
-    """Known and unknown clips by a model that never met the class `label`."""
+def without(clips: Clips, label: str, *, recipe: Recipe, folder: Path) -> tuple[Judged, Judged]:
+    """Known and unknown clips by a model that never met the class `label`, trained in a run folder of its own."""
     is_out = (clips.table["label"] == label).to_numpy()
     is_test = (clips.table["fold"] == TEST_FOLD).to_numpy()
     learning = clips.subset(~is_out & ~is_test)
     learning = learning.assign(label=list(learning.table["label"]))  # forgets the class that has no clip left
-    with tempfile.TemporaryDirectory() as folder:
-        loaded = load_recipe(recipe, changes)
-        bundle = run(Experiment(clips=learning, recipe=loaded, folder=Path(folder) / "run")).bundle
+    bundle = run(Experiment(clips=learning, recipe=recipe, folder=folder)).bundle
     return judged(bundle, clips.subset(~is_out & is_test)), judged(bundle, clips.subset(is_out))
 
 
@@ -69,12 +73,23 @@ def scores_of(known: Judged, unknown: Judged) -> tuple[float, ...]:
     )
 
 
-def main(recipe: str = "fast", changes: Sequence[str] = ()) -> str:
-    """The table of every class left out; with the default recipe it takes hours on a CPU."""
+def main(recipe: str = "fast", changes: Sequence[str] = (), *, runs: Path | None = None) -> str:
+    """The table of every class left out; with the default recipe it takes hours on a CPU.
+
+    Args:
+        recipe: name or path of a recipe.
+        changes: settings of it, as `train --set` takes them.
+        runs: folder for the ten runs, where finished trainings are not done again; None keeps nothing.
+    """
     clips = read_clips(data_folder("esc10"))
-    rows = {
-        label: scores_of(*without(clips, label, recipe=recipe, changes=changes)) for label in clips.classes
-    }
+    loaded = load_recipe(recipe, changes)
+    rows = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for label in clips.classes:
+            rows[label] = scores_of(
+                *without(clips, label, recipe=loaded, folder=(runs or Path(scratch)) / label)
+            )
+            print(f"{label}: AUROC {rows[label][0]:.3f}", file=sys.stderr, flush=True)
     rows["**mean**"] = tuple(np.mean(list(rows.values()), axis=0).tolist())
     shown = [
         (
@@ -100,6 +115,9 @@ def main(recipe: str = "fast", changes: Sequence[str] = ()) -> str:
 
 
 if __name__ == "__main__":
-    import sys
-
-    print(main(sys.argv[1] if sys.argv[1:] else "fast", sys.argv[2:]))
+    parser = argparse.ArgumentParser(prog="python -m bench.novelty", description="The table of one recipe.")
+    parser.add_argument("recipe", nargs="?", default="fast")
+    parser.add_argument("changes", nargs="*", metavar="SECTION.FIELD=VALUE")
+    parser.add_argument("--runs", type=Path, help="folder that keeps the runs")
+    arguments = parser.parse_args()
+    print(main(arguments.recipe, arguments.changes, runs=arguments.runs))

@@ -174,6 +174,8 @@ def test_what_is_no_model_folder_is_refused(
         (["--top", "0"], "--top: N is 0"),
         (["-o", "rows.xlsx"], "a file name that ends in .csv, .json, .parquet"),
         (["--device", "cuda"], "device is 'cuda'"),
+        (["--device", "cuda:1"], "device is 'cuda:1'"),
+        (["--device", "gpu"], "device is 'gpu'; expected one that torch finds here: cpu"),
         (["--precision", "0.5"], "--precision: precision is 0.5; expected one that the model was fitted for"),
     ],
 )

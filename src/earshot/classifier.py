@@ -45,7 +45,7 @@ class AudioClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         recipe: name of a recipe, TOML file, mapping or `Recipe`.
         changes: `key=value` changes to it.
         seed: of every random draw; None takes the recipe's.
-        device: "auto", "cpu", "cuda" or "mps".
+        device: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes the fastest there is.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ class Experiment:
 
     Args:
         folder: the run folder; made where missing, continued where the same experiment was stopped.
-        device: "auto", "cpu", "cuda" or "mps".
+        device: "cpu", "cuda", "cuda:1" or "mps"; "auto" takes the fastest there is.
         command: shown in the report as the way to reproduce it.
         store_root: folder of the audio store; by default EARSHOT_CACHE or ~/.cache/earshot.
         learning_curve: also train the baseline on growing shares of the clips, to say what more would bring.

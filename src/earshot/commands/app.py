@@ -7,7 +7,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from cyclopts import App, Parameter
 
@@ -25,8 +25,6 @@ app = App(
     default_parameter=Parameter(negative=(), show_default=False),
     suppress_keyboard_interrupt=False,  # `exits` says what Ctrl-C means here
 )
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 @Parameter(name="*", negative=())

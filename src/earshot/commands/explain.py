@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from earshot.commands.app import Device, app, must_be_writable, reproduction
+from earshot.commands.app import app, must_be_writable, reproduction
 from earshot.console import ConsoleMonitor
 
 
@@ -19,7 +19,7 @@ def explain(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     class_name: Annotated[str | None, Parameter(name="--class")] = None,
     at: float | None = None,
-    device: Device = "auto",
+    device: str = "auto",
     quiet: bool = False,
 ) -> None:
     """Show what a model hears in one sound: what matters, whether that is so, and what each layer does.
@@ -30,7 +30,7 @@ def explain(
         output: Folder for explain.html, explanation.json and salient.wav; runs/explain-NAME without it.
         class_name: Class to explain; the most probable one without it.
         at: Second at which the explained window begins; without it the one that says most for the class.
-        device: Where networks run; auto takes the fastest there is.
+        device: Where networks run: cpu, cuda, cuda:1, mps; auto takes the fastest there is.
         quiet: Print nothing but results and errors.
     """
     from earshot.explain.asked import check_file

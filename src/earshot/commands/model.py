@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from earshot.commands.app import Columns, Device, app, must_be_writable, name_of, reproduction
+from earshot.commands.app import Columns, app, must_be_writable, name_of, reproduction
 from earshot.console import ConsoleMonitor
 from earshot.errors import EarshotError, complaint
 
@@ -24,7 +24,7 @@ def train(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     recipe: str = "default",
     change: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
-    device: Device = "auto",
+    device: str = "auto",
     ignore_folds: bool = False,
     learning_curve: Annotated[bool, Parameter(negative="")] = False,
     no_sounds: Annotated[bool, Parameter(negative="")] = False,
@@ -42,7 +42,7 @@ def train(
         output: Run folder; default runs/NAME-RECIPE.
         recipe: Name of a recipe (default, cnn, fast, robust, voice), or a TOML file; default without it.
         change: Change a value of the recipe, for instance --set epochs=30; may be repeated.
-        device: Where networks train; auto takes the fastest there is.
+        device: Where networks train: cpu, cuda, cuda:1, mps; auto takes the fastest there is.
         ignore_folds: Deal new folds by group even where the data bring folds.
         learning_curve: Also train the quickest member on fewer clips, to say what more of them would bring.
         no_sounds: Leave the sounds out of the report; spectrograms and file names stay.
@@ -100,7 +100,7 @@ def predict(
     sets: bool = False,
     precision: float | None = None,
     windows: bool = False,
-    device: Device = "auto",
+    device: str = "auto",
     quiet: bool = False,
 ) -> None:
     """Score sounds with a model: a row a file, streamed; a bad file keeps its row with the reason.
@@ -114,7 +114,7 @@ def predict(
         sets: Add the classes that are likely enough, so that 90 % of such sets hold the true one.
         precision: Give no label below the thresholds that were fitted for this precision, for instance 0.95.
         windows: Write a row for each window of a file, with start_s and end_s, instead of a row a file.
-        device: Where networks run; auto takes the fastest there is.
+        device: Where networks run: cpu, cuda, cuda:1, mps; auto takes the fastest there is.
         quiet: Print nothing but results and errors.
     """
     from earshot.deploy.bundle import Bundle
@@ -191,7 +191,7 @@ def evaluate(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     corruptions: str = "",
     baseline: Path | None = None,
-    device: Device = "auto",
+    device: str = "auto",
     columns: Columns | None = None,
     quiet: bool = False,
 ) -> None:
@@ -205,7 +205,7 @@ def evaluate(
         output: Folder for metrics.json, predictions.csv, report.html and, with corruptions, robustness.html.
         corruptions: Also score the clips damaged: standard, or names and groups such as noise,speed.
         baseline: Model, run, or metrics.json of an evaluation with corruptions, to set the errors beside.
-        device: Where networks run; auto takes the fastest there is.
+        device: Where networks run: cpu, cuda, cuda:1, mps; auto takes the fastest there is.
         quiet: Print nothing but results and errors.
     """
     from earshot.data.fields import printable
@@ -260,13 +260,13 @@ def robustness_lines(scores: CorruptionScores, errors: dict[str, Any] | None) ->
 def demo(
     *,
     output: Annotated[Path, Parameter(alias="-o")] = Path("runs/demo"),
-    device: Device = "auto",
+    device: str = "auto",
 ) -> None:
     """Synthesise a corpus, train, report and predict: needs nothing but the install.
 
     Args:
         output: Folder for the corpus and the run; runs/demo without it.
-        device: Where the network trains; auto takes the fastest there is.
+        device: Where the network trains: cpu, cuda, cuda:1, mps; auto takes the fastest there is.
     """
     from earshot.demo import run_demo
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from earshot.commands.app import Device, app, reproduction
+from earshot.commands.app import app, reproduction
 from earshot.console import ConsoleMonitor
 from earshot.errors import EarshotError, complaint
 
@@ -23,7 +23,7 @@ def study(
     runs: int | None = None,
     folds: str = "",
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
-    device: Device = "auto",
+    device: str = "auto",
     quiet: bool = False,
 ) -> None:
     """Run a textbook study: its tables and figures, with the published ones beside ours.
@@ -39,7 +39,7 @@ def study(
         runs: Trainings of each row that the study trains several times.
         folds: Judge only these official folds, with commas in between.
         output: Folder for features, finished experiments and pages; runs/study-NAME without it.
-        device: Where networks train; auto takes the fastest there is.
+        device: Where networks train: cpu, cuda, cuda:1, mps; auto takes the fastest there is.
         quiet: Print nothing but results and errors.
     """
     from earshot.studies.request import StudyRun
