@@ -16,6 +16,7 @@ import numpy as np
 
 from bench import data_folder, table
 from earshot.audio.store import AudioStore, AudioView, Segment
+from earshot.audio.windows import to_float
 
 RATE_HZ = 32_000
 
@@ -57,14 +58,18 @@ def warm_rate(paths: Sequence[str], root: Path, *, rate_hz: int = RATE_HZ) -> tu
 def crop_rate(
     view: AudioView, *, crop_s: float = 5.0, batch: int = 32, seconds: float = 2.0
 ) -> dict[str, float]:
-    """Random crops/s on one thread: as int16 and as float32, into a kept array and into fresh ones."""
+    """Random crops/s on one thread: into an array that is kept, and as fresh float batches, as training."""
     length = round(crop_s * view.rate_hz)
-    kept16, kept32 = np.zeros((batch, length), np.int16), np.zeros((batch, length), np.float32)
+    kept = np.zeros((batch, length), np.int16)
+
+    def read(out: np.ndarray, indices: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        for row, index, start in zip(out, indices.tolist(), starts.tolist(), strict=True):
+            view.fill(row, index, start)
+        return out
+
     ways: dict[str, Callable[[np.ndarray, np.ndarray], object]] = {
-        "int16, kept array": lambda i, s: view.crops_int16(i, s, length, out=kept16),
-        "int16, fresh array": lambda i, s: view.crops_int16(i, s, length),
-        "float32, kept array": lambda i, s: view.crops(i, s, length, out=kept32),
-        "float32, fresh array": lambda i, s: view.crops(i, s, length),
+        "int16, kept array": lambda i, s: read(kept, i, s),
+        "float32, as training": lambda i, s: to_float(read(np.empty_like(kept), i, s)),
     }
     rng = np.random.default_rng(0)
     rates = {}
@@ -72,7 +77,7 @@ def crop_rate(
         n_crops, began_s = 0, time.perf_counter()
         while time.perf_counter() - began_s < seconds:
             indices = rng.integers(0, len(view), batch)
-            crop(indices, rng.integers(0, np.maximum(1, view.n_samples[indices] - length // 2)))
+            crop(indices, rng.integers(0, np.maximum(0, view.n_samples[indices] - length) + 1))
             n_crops += batch
         rates[name] = n_crops / (time.perf_counter() - began_s)
     return rates

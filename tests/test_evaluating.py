@@ -12,12 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from earshot import Bundle, read_clips
+from earshot import Bundle, fold_trainer, read_clips
 from earshot.deploy.evaluate import evaluate_bundle
 from earshot.errors import ConfigError, DataError, EarshotError
 from earshot.evaluating import evaluate
 from earshot.evaluation.corruptions import CorruptionScores
+from earshot.experiment import Experiment
+from earshot.experiment import run as train
 from earshot.held_out import held_out_folds, is_run
+from earshot.recipe import load_recipe
+from earshot.trainings import Job
 
 from . import corpus
 
@@ -186,6 +190,30 @@ def test_a_label_that_the_run_had_otherwise_is_refused(run: Path, sounds: Path) 
     labels = list(clips.table["label"])
     labels[0], labels[-1] = labels[-1], labels[0]
     assert "the label that the run was trained on" in refusal(DataError, run, clips.assign(label=labels))
+
+
+def test_folds_of_a_later_start_on_other_data_are_no_folds_of_the_run(
+    run: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = read_clips(sounds)
+    before = (run / "clips.csv").read_bytes()
+    turned = clips.assign(fold=[1 + i % 2 for i in range(len(clips))])
+    made = []
+
+    def stopped(job: Job, on_progress: object) -> object:
+        if made:
+            raise KeyboardInterrupt
+        made.append(job)
+        return Job.make(job, on_progress)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fold_trainer, "Job", type("Stopped", (Job,), {"make": stopped}))
+        with pytest.raises(KeyboardInterrupt):
+            train(Experiment(clips=turned, recipe=load_recipe("fast", corpus.FAST), folder=run))
+    assert (run / "clips.csv").read_bytes() == before
+    assert "expected that which metrics.json is of" in refusal(DataError, run, clips)
+    train(Experiment(clips=clips, recipe=load_recipe("fast", corpus.FAST), folder=run))
+    assert {name for fold in held_out_folds(run, clips) for name in fold.clips.ids} == set(clips.ids)
 
 
 def test_a_run_without_its_folds_or_unfinished_is_refused(run: Path, sounds: Path) -> None:

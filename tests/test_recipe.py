@@ -1,9 +1,11 @@
 import tomllib
 
+import numpy as np
 import pytest
 
 from earshot.audio.windows import Gate
 from earshot.errors import ConfigError
+from earshot.hearing import window_samples
 from earshot.recipe import Recipe, load_recipe, recipe_names
 
 
@@ -149,6 +151,21 @@ def test_a_recipe_cannot_be_changed_in_place():
     with pytest.raises(ValueError, match="frozen"):
         recipe.seed = 3
     assert isinstance(recipe, Recipe)
+
+
+def test_windows_that_leave_gaps_are_refused():
+    with pytest.raises(ConfigError, match="hop_s must not be longer than window_s"):
+        load_recipe("fast", ["window_s=1", "hop_s=1.5"])
+    assert load_recipe("fast", ["window_s=1", "hop_s=1"]).audio.hop_s == 1
+    auto = load_recipe("fast", ["hop_s=4"]).audio
+    assert window_samples(auto, np.array([2 * 44_100])) == (2 * 44_100, 2 * 44_100)
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "../x", "a/b", "a\0b", "x" * 81])
+def test_a_member_is_named_as_a_file_can_be(name):
+    members = {name: load_recipe("fast").model_dump(mode="json")["members"]["fast"]}
+    with pytest.raises(ConfigError, match="members"):
+        load_recipe({"members": members})
 
 
 def test_a_gate_and_the_score_of_windows_are_off_and_the_mean_unless_they_are_set():

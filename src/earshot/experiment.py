@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from earshot.data.clips import Clips
@@ -21,7 +22,7 @@ from earshot.deploy.probes import probe
 from earshot.deploy.weights import weights_suffix
 from earshot.errors import ConfigError, complaint
 from earshot.evaluation.metrics import summarise
-from earshot.evaluation.predictions import Predictions, safe_frame
+from earshot.evaluation.predictions import Predictions
 from earshot.fold_trainer import FoldTrainer
 from earshot.hearing import Heard, hear, window_samples
 from earshot.learning_curve import learning_curve
@@ -38,6 +39,7 @@ from earshot.results import (
     outlook_line,
     predictions_of,
     run_metrics,
+    write_clips,
     write_results,
 )
 from earshot.runfolder import RunFolder
@@ -163,8 +165,10 @@ class _Run:
         """Trains what is not finished, scores, and writes the run; `started` is when `run` was called."""
         for note in self.notes[len(self.experiment.clips.notes) :]:
             self.say(note)
-        table = clips_table(self.heard, self.clips, self.folds)
-        self.folder.write("clips.csv", safe_frame(table).to_csv(index=False))
+        if not (
+            self.folder.root / "metrics.json"
+        ).exists():  # else it belongs to results that are still there
+            write_clips(self.folder, self._clips_table())
         families: dict[str, list[FittedFold]] = {}
         seconds: dict[str, float] = {}
         # The cheapest member first: its score is the baseline that the user sees while the others train.
@@ -179,6 +183,8 @@ class _Run:
         metrics = run_metrics(
             results, self.folds, test=test, seconds=seconds, novelty=novelty, seed=self.recipe.seed
         )
+        for name, scores in metrics["members"].items():
+            scores["trainings"] = self.trainer.trainings(name, self.recipe.members[name])
         if self.experiment.learning_curve:
             metrics["learning_curve"] = self._learning_curve(metrics["baseline"], results)
         metrics |= {"n_failed": self.heard.n_failed, "seconds": round(time.perf_counter() - started, 2)}
@@ -188,6 +194,9 @@ class _Run:
         if "test" in metrics:
             self.say(accuracy_line("on the data's own test split", metrics["test"]))
         return RunResult(self.folder.root, metrics, bundle, results.together)
+
+    def _clips_table(self) -> pd.DataFrame:
+        return clips_table(self.heard, self.clips, self.folds)
 
     def _fit_family(self, name: str, config: MemberConfig) -> tuple[list[FittedFold], float]:
         """One model a fold, and the seconds that they took."""
@@ -284,6 +293,7 @@ class _Run:
     ) -> Bundle:
         return write_results(
             self.folder,
+            clips=self._clips_table(),
             results=results,
             test=test,
             novelty=self.novelty,

@@ -21,7 +21,7 @@ from earshot.training.members import FittedFold, FoldData, MemberConfig
 from earshot.trainings import Job, make_side_by_side, sharing
 from earshot.versions import versions
 
-_VERSION = 1  # raise when the same fold would give another result, also where a network was changed
+_VERSION = 2  # raise when the same fold would give another result, also where a network was changed
 
 
 @dataclass(kw_only=True)
@@ -57,6 +57,10 @@ class FoldTrainer:
         self._side_by_side(name, config)
         made = [self.fold(name, number, config, fold) for number, fold in enumerate(self.folds)]
         return [fitted for fitted, _ in made], sum(seconds for _, seconds in made)
+
+    def trainings(self, name: str, config: MemberConfig) -> list[str]:
+        """What vouches for each fold's result on disk: a hash of everything that it depends on."""
+        return [self._job(name, i, config, fold).file.identity for i, fold in enumerate(self.folds)]
 
     def fold(self, name: str, number: int, config: MemberConfig, fold: Fold) -> tuple[FittedFold, float]:
         """Trains on one fold, or reads back what an earlier start of this run has finished; with its seconds."""

@@ -73,4 +73,4 @@ def window_samples(audio: AudioConfig, n_samples: NDArray[np.int64]) -> tuple[in
     else:
         window_s = float(audio.window_s)
     length = round(window_s * audio.rate_hz)
-    return length, round(audio.hop_s * audio.rate_hz) if audio.hop_s else length
+    return length, min(length, round(audio.hop_s * audio.rate_hz)) if audio.hop_s else length

@@ -31,6 +31,8 @@ from earshot.models.member import Member, pick_device
 from earshot.recipe import Recipe, load_recipe
 from earshot.runfolder import FoldFile, RunFolder
 
+_FINISH = "Run `earshot train` again to finish the run."
+
 
 @dataclass(frozen=True)
 class HeldOutFold:
@@ -71,8 +73,8 @@ def held_out_folds(folder: Path, clips: Clips, *, device: str = "auto") -> list[
     """
     run = load_run(folder, name=folder.name)
     if run.predictions.split != "oof" or not all(run.tested_in):
-        rule, fix = "a finished run with its clips.csv", "Run `earshot train` again to finish it."
-        raise DataError(complaint(folder, "run", "no folds", rule, fix))
+        rule = "a finished run with its clips.csv"
+        raise DataError(complaint(folder, "run", "no folds", rule, _FINISH))
     own = _own_clips(folder, run, clips)
     stored = _Stored(folder, run, own, device=device)
     return list(stored.folds())
@@ -202,10 +204,14 @@ class _Stored:
         try:
             body = path.read_bytes()
             about = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])["__metadata__"]
-            return safetensors.numpy.load(body)["probs"], about
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            fix = "Run `earshot train` again to finish the run."
-            raise DataError(f"{path}: the fold cannot be read ({error}). {fix}") from error
+            probs = safetensors.numpy.load(body)["probs"]
+            vouched = self.run.metrics["members"][name]["trainings"][number - 1] == about["identity"]
+        except (OSError, SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: the fold cannot be read ({error!r}). {_FINISH}") from error
+        if not vouched:
+            rule = "that which metrics.json is of"
+            raise DataError(complaint(path, "training", "another one", rule, _FINISH))
+        return probs, about
 
     def _file(self, name: str, number: int) -> FoldFile:
         config = self.recipe.members[name]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -68,7 +68,14 @@ class AudioConfig(BaseModel):
     def _has_length(self) -> AudioConfig:
         if self.window_s != "auto" and not 0.05 <= self.window_s <= 60:
             raise ValueError("window_s must lie within 0.05 and 60 seconds")
+        if self.hop_s is not None and self.window_s != "auto" and self.hop_s > self.window_s:
+            raise ValueError(
+                "hop_s must not be longer than window_s: what lies between windows is never heard"
+            )
         return self
+
+
+MemberName = Annotated[str, Field(pattern=r"^\w[\w. -]*$", max_length=80)]  # files are called by it
 
 
 class Recipe(BaseModel):
@@ -83,7 +90,7 @@ class Recipe(BaseModel):
     ignore_folds: bool = Field(False, description="cross-validate by group even where the data bring folds")
     audio: AudioConfig = AudioConfig()
     decisions: DecisionsConfig = DecisionsConfig()
-    members: dict[str, MemberConfig] = Field(min_length=1)
+    members: dict[MemberName, MemberConfig] = Field(min_length=1)
 
     def to_toml(self) -> str:
         """The recipe with every default written out."""

@@ -223,9 +223,15 @@ def clips_table(heard: Heard, clips: Clips, folds: Sequence[Fold]) -> pd.DataFra
     return table
 
 
+def write_clips(folder: RunFolder, table: pd.DataFrame) -> None:
+    """Writes clips.csv."""
+    folder.write("clips.csv", safe_frame(table).to_csv(index=False))
+
+
 def write_results(
     folder: RunFolder,
     *,
+    clips: pd.DataFrame,
     results: Results,
     test: Predictions | None,
     novelty: Mapping[str, float],
@@ -240,12 +246,18 @@ def write_results(
     notes: Sequence[str],
     embedding: Embedding,
 ) -> Bundle:
-    """Writes predictions, history, model, metrics and report; returns the model with its card.
+    """Writes clips, predictions, history, model, metrics and report; returns the model with its card.
+
+    Until metrics.json is there the run is not finished: files of an earlier one in the same folder are not mixed
+    with these.
 
     Args:
+        clips: of `clips_table`.
         novelty: out of fold, of the clips of which it is known, by id.
         embedding: how much sound the report holds.
     """
+    (folder.root / "metrics.json").unlink(missing_ok=True)
+    write_clips(folder, clips)
     tables = [p.to_frame().assign(split=p.split) for p in (results.together, test) if p is not None]
     table = pd.concat(tables)
     if novelty:

@@ -10,7 +10,7 @@ from earshot.audio.augment import AugmentConfig
 from earshot.audio.codecs import CODECS
 from earshot.audio.corruptions import CORRUPTIONS, SEVERITIES, corruptions_of, rng_of, taught_by
 from earshot.audio.recording import BandLimitConfig, ColouredNoiseConfig, GapsConfig, LevelConfig
-from earshot.audio.transforms import AudiomentationsConfig, PitchShiftConfig
+from earshot.audio.transforms import AudiomentationsConfig, PitchShiftConfig, _transforms
 from earshot.errors import ConfigError
 from earshot.recipe import load_recipe
 
@@ -317,6 +317,12 @@ def test_training_names_in_the_table_are_names_of_augmentations():
     for each in CORRUPTIONS.values():
         for name in each.taught_by:
             assert name in AugmentConfig.model_fields or name in kinds or name[0].isupper()
+
+
+def test_every_transform_of_audiomentations_is_like_a_corruption_or_known_to_be_like_none():
+    taught = {name for each in CORRUPTIONS.values() for name in each.taught_by if name[0].isupper()}
+    assert _transforms().keys() - taught == {"Reverse", "PolarityInversion"}
+    assert taught <= _transforms().keys()
 
 
 def test_the_page_states_every_group_and_value():

@@ -42,6 +42,22 @@ def test_samples_come_back_as_they_were_written(tmp_path):
     assert sound.warnings == ()
 
 
+def test_channels_that_cancel_each_other_are_told_from_silence(tmp_path):
+    turned = np.stack([tone(), -tone()], axis=1).astype(np.float32)
+    assert decode(written(tmp_path / "a.wav", turned)).warnings == ("cancelled", "silent")
+    assert decode(written(tmp_path / "b.wav", 0 * turned)).warnings == ("silent",)
+
+
+def test_an_endless_range_goes_to_the_end(tmp_path):
+    path = written(tmp_path / "a.wav", tone().astype(np.float32))
+    whole = decode(path, start_s=0.05)
+    endless = decode(path, start_s=0.05, end_s=float("inf"))
+    np.testing.assert_array_equal(whole.samples, endless.samples)
+    assert whole.warnings == endless.warnings == ()
+    for start_s in (float("inf"), float("nan")):
+        assert reason_of(path, start_s=start_s) == "bad_range"
+
+
 def test_channels_are_averaged(tmp_path):
     stereo = np.stack([tone(), 0.3 * tone(hz=900)], axis=1).astype(np.float32)
     sound = decode(written(tmp_path / "a.wav", stereo))

@@ -124,6 +124,43 @@ AudioStore({RATE_HZ}, root=Path({str(root)!r}), n_workers=1).ensure([Segment(str
     assert not list(root.rglob("*.part"))
 
 
+def test_a_write_that_fails_costs_no_entry_of_the_index(folder, root, monkeypatch):
+    outcomes = AudioStore(RATE_HZ, root=root).ensure(settle(folder))
+    script = f"""
+import resource, signal
+from pathlib import Path
+from earshot.audio.index import Entry, Index
+from earshot.errors import EarshotError
+root = Path({str(root)!r})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+size = (root / "index.sqlite").stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+try:
+    Index(root).add([Entry(f"{{i:064d}}", "ok", "", "") for i in range(5_000)])
+except EarshotError as error:
+    print(error)
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert "index of the cache" in said
+    assert said.count("\n") == 1
+    monkeypatch.setattr(decode_pool.DecodePool, "hire", lambda self: pytest.fail("decoded again"))
+    assert AudioStore(RATE_HZ, root=root).ensure(settle(folder)) == outcomes
+
+
+def test_unfinished_shards_are_removed_when_their_process_is_gone_or_they_are_old(folder, root):
+    AudioStore(RATE_HZ, root=root).ensure(settle(folder))
+    own, gone = os.getpid(), 2**22 + 1  # above the highest process number
+    shelf, other = root / "shards", f"{shards._HOST}9"
+    names = [f"{shards._HOST}-{own}-a.part", f"{shards._HOST}-{gone}-b.part", f"{other}-{gone}-c.part"]
+    names += [f"{other}-{gone}-old.part", f"{shards._HOST}-{own}-old.part"]
+    for name in names:
+        (shelf / name).write_bytes(b"x")
+        if "old" in name:
+            os.utime(shelf / name, (0, 0))
+    AudioStore(RATE_HZ, root=root).ensure(settle(folder))
+    assert {path.name for path in shelf.glob("*.part")} == {names[0], names[2], names[4]}
+
+
 def test_ctrl_c_stops_at_once_and_leaves_nothing_partial(folder, root, monkeypatch):
     monkeypatch.setattr(shards, "_FULL_SOUNDS", 2)
     started = []

@@ -45,24 +45,24 @@ def test_whole_sounds_come_back(view, sounds):
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(0, 4), st.integers(-200, 5_100)), min_size=1, max_size=6),
-    st.integers(1, 300),
-)
-def test_crops_are_slices_of_the_sound_in_endless_silence(view, sounds, picks, length):
-    indices, starts = (np.array(column) for column in zip(*picks, strict=True))
-    crops = view.crops_int16(indices, starts, length)
-    for crop, index, start in zip(crops, indices, starts, strict=True):
-        endless = np.concatenate([np.zeros(600, np.int16), sounds[index], np.zeros(6_000, np.int16)])
-        np.testing.assert_array_equal(crop, endless[600 + start : 600 + start + length])
-    np.testing.assert_array_equal(view.crops(indices, starts, length), crops / np.float32(32_768))
-    assert view.crops(indices, starts, length).dtype == np.float32
+@given(st.integers(0, 4), st.integers(0, 5_100), st.integers(1, 300))
+def test_a_window_is_a_slice_of_the_sound_or_the_sound_repeated(view, sounds, index, start, length):
+    whole, rows = sounds[index], np.full((3, length), 7, np.int16)
+    view.fill(rows[1], index, start)
+    fits = start + length <= len(whole)
+    wanted = whole[start : start + length] if fits else np.tile(whole, length)[:length]
+    np.testing.assert_array_equal(rows[1], wanted)
+    assert (rows[[0, 2]] == 7).all()
 
 
-def test_results_can_be_written_into_a_given_array(view):
-    out = np.full((2, 50), 7, np.int16)
-    assert view.crops_int16([3, 0], [90, -10], 50, out=out) is out
-    np.testing.assert_array_equal(out, view.crops_int16([3, 0], [90, -10], 50))
+def test_nothing_beside_a_window_is_read(view, monkeypatch):
+    read = []
+    plain = view_module.os.preadv
+    monkeypatch.setattr(
+        view_module.os, "preadv", lambda fd, to, at: read.append(len(to[0])) or plain(fd, to, at)
+    )
+    view.fill(np.empty(10, np.int16), 4, 4_000)
+    assert read == [20]
 
 
 def test_threads_may_read_while_descriptors_are_recycled(tmp_path, monkeypatch):
@@ -102,8 +102,8 @@ def test_memory_does_not_grow_with_what_was_read(tmp_path):
     rows = np.array([(0, 2 * n_samples * i, n_samples) for i in range(32)], np.int64)
     view = AudioView(tmp_path, ["0.i16"], rows=rows, rate_hz=32_000)
     resident = lambda: int(view_module.Path("/proc/self/statm").read_text().split()[1]) * 4096  # noqa: E731
-    out = np.zeros((1, n_samples), np.int16)
+    out = np.zeros(n_samples, np.int16)
     before = resident()
     for i in range(32):
-        view.crops_int16([i], [0], n_samples, out=out)
+        view.fill(out, i, 0)
     assert resident() - before < 32 * 2**20

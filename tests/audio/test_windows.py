@@ -9,8 +9,8 @@ from earshot.audio.windows import (
     InMemory,
     cover,
     cut,
+    draw_window,
     heard_windows,
-    random_start,
     to_float,
     to_int16,
     window_powers,
@@ -77,6 +77,16 @@ def test_clips_in_memory_are_a_clipbank():
     assert len(bank) == 2
     assert bank.n_samples.tolist() == [3, 5]
     assert bank.get(1).tolist() == [0, 1, 2, 3, 4]
+
+
+def drawn(clip, found, *, length, n, hop=None):
+    """Starts [n] of random windows, each checked against what was written."""
+    bank, rng, starts = InMemory([clip[:1], clip]), np.random.default_rng(0), []
+    out = np.empty(length, np.int16)
+    for _ in range(n):
+        starts.append(draw_window(out, bank, 1, heard=found, hop=hop or length, rng=rng))
+        np.testing.assert_array_equal(out, cut(clip, starts[-1], length))
+    return starts
 
 
 LIMITS = st.one_of(st.none(), st.floats(0.1, 90.0))
@@ -161,35 +171,32 @@ def test_a_silent_clip_is_heard(gate):
 
 
 def test_random_windows_start_anywhere_and_alike_often_without_a_gate():
-    clip, rng = np.arange(20, dtype=np.int16), np.random.default_rng(0)
-    drawn = [random_start(clip, None, length=8, hop=8, rng=rng) for _ in range(2_600)]
-    counts = np.bincount(drawn, minlength=13)
+    counts = np.bincount(drawn(np.arange(20, dtype=np.int16), None, length=8, n=2_600), minlength=13)
     assert len(counts) == 13
     assert counts.min() > 140
 
 
 def test_random_windows_are_loud_enough_and_not_only_those_of_the_cover():
     clip = bursts([0.001, 0.5, 0.4, 0.001, 0.001, 0.5, 0.001])
-    gate, rng = Gate(below_loudest_db=6), np.random.default_rng(0)
-    found = heard_windows(clip, length=40, hop=40, gate=gate)
+    found = heard_windows(clip, length=40, hop=40, gate=Gate(below_loudest_db=6))
     assert found.starts.tolist() == [40, 80, 200]
-    drawn = [random_start(clip, found, length=40, hop=40, rng=rng) for _ in range(500)]
-    assert (window_powers(clip, np.unique(drawn), length=40) >= found.least_power).all()
-    assert len(set(drawn)) > 30
-    assert np.mean(np.array(drawn) >= 180) == pytest.approx(1 / 3, abs=0.07)
+    starts = drawn(clip, found, length=40, n=500)
+    assert (window_powers(clip, np.unique(starts), length=40) >= found.least_power).all()
+    assert len(set(starts)) > 30
+    assert np.mean(np.array(starts) >= 180) == pytest.approx(1 / 3, abs=0.07)
 
 
 def test_random_windows_of_an_even_clip_reach_its_ends_without_piling_up_there():
-    clip, rng = bursts([0.5] * 5), np.random.default_rng(0)
+    clip = bursts([0.5] * 5)
     found = heard_windows(clip, length=40, hop=40, gate=Gate(below_loudest_db=20))
-    drawn = np.array([random_start(clip, found, length=40, hop=40, rng=rng) for _ in range(8_000)])
-    assert drawn.min() == 0
-    assert drawn.max() == 160
-    share = np.bincount(drawn, minlength=161) * 161 / len(drawn)
+    starts = drawn(clip, found, length=40, n=8_000)
+    assert min(starts) == 0
+    assert max(starts) == 160
+    share = np.bincount(starts, minlength=161) * 161 / len(starts)
     assert share[[0, 160]].max() < 2.5
 
 
 def test_the_only_window_of_a_short_clip_is_drawn():
-    clip, rng = np.arange(5, dtype=np.int16), np.random.default_rng(0)
+    clip = np.arange(5, dtype=np.int16)
     found = heard_windows(clip, length=8, hop=8, gate=Gate(below_loudest_db=1))
-    assert {random_start(clip, found, length=8, hop=8, rng=rng) for _ in range(20)} == {0}
+    assert set(drawn(clip, found, length=8, n=20)) == {0}

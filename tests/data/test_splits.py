@@ -128,6 +128,14 @@ def test_official_folds_that_part_a_group_are_refused_with_the_way_out() -> None
         splits.k_folds(clips)
 
 
+def test_official_folds_that_leave_one_class_to_learn_are_refused_with_the_way_out() -> None:
+    clips = clips_of(list("aabb"), fold=[1, 2, 1, 1])
+    with pytest.raises(DataError, match=r"learned where fold 1 is judged is \['a'\]; .*2.*--ignore-folds"):
+        splits.k_folds(clips)
+    three = clips_of(list("aabbcc"), fold=[1, 2, 1, 1, 1, 2])
+    assert len(splits.k_folds(three)) == 2
+
+
 def test_folds_that_not_every_clip_has_are_not_used() -> None:
     clips = clips_of(list("abab"), fold=[1, 1, 2, None])
     assert len(splits.k_folds(clips, n_folds=2)) == 2

@@ -58,6 +58,9 @@ def _reversed(data):
         def get(self, i):
             return data.view.get(int(order[i]))
 
+        def fill(self, out, i, start):
+            data.view.fill(out, int(order[i]), start)
+
     contents = tuple(data.contents[i] for i in order)
     return replace(data, clips=data.clips.subset(order), view=Turned(), contents=contents)
 

@@ -2,6 +2,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from earshot.audio.augment import AugmentConfig
 from earshot.audio.recording import ColouredNoiseConfig
@@ -18,7 +20,7 @@ from earshot.models.classical import (
 from earshot.models.member import decision_values
 from earshot.training import estimators
 from earshot.training.checkpoint import Checkpoint
-from earshot.training.estimators import balanced, fit_calibrated
+from earshot.training.estimators import _shares, balanced, fit_calibrated
 from earshot.training.members import fit_member
 
 MODELS = [
@@ -93,6 +95,15 @@ def test_windows_of_long_clips_are_all_learned_from_up_to_eight(make_fold, svm_c
     fold = fit(svm_config, data, tmp_path)
     n_windows = [min(8, 1 + -(-(n - 300) // 100)) for n in data.view.n_samples[data.train]]
     assert fold.member.estimator[-1].shape_fit_[0] == sum(n_windows)
+
+
+@given(st.integers(1, 300), st.lists(st.integers(1, 200), min_size=1, max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_a_share_is_dealt_out_whole_with_one_for_each_class(n, counts):
+    shares = _shares(min(n, sum(counts)), np.array(counts))
+    assert shares.sum() == max(min(n, sum(counts)), len(counts))
+    assert (shares >= 1).all()
+    assert (shares <= np.array(counts)).all()
 
 
 def with_copies(config, **values):

@@ -165,6 +165,10 @@ def test_no_window_of_a_held_out_clip_is_looked_at_before_the_model_is_fitted(
             asked.add(i)
             return super().get(i)
 
+        def fill(self, out, i, start):
+            asked.add(i)
+            super().fill(out, i, start)
+
     data = long_and_uneven(make_fold())
     view = Watched([data.view.get(i) for i in range(len(data.view))])
     data = dataclasses.replace(data, view=view, gate=GATE, test=data.test[:0])

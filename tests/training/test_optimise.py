@@ -14,6 +14,7 @@ from earshot.training.optimise import (
     one_cycle,
     penalise,
     precision_for,
+    scoring_precision,
 )
 from earshot.training.options import TrainingConfig
 
@@ -154,6 +155,17 @@ def test_only_networks_that_gain_by_it_leave_full_precision(on_fast_hardware):
     recurrent = nn.Sequential(nn.Conv2d(1, 2, 3), nn.LSTM(3, 4))
     precisions = [precision_for("auto", n, "cpu") for n in (convolutions, large, small, recurrent)]
     assert precisions == ["bf16", "bf16", "fp32", "fp32"]
+
+
+def test_a_network_scores_in_full_precision_where_it_was_trained_in_it(on_fast_hardware, monkeypatch):
+    network = nn.Conv2d(1, 2, 3)
+    assert [scoring_precision(p, network, "cpu") for p in ("fp32", "bf16", "auto")] == [
+        "fp32",
+        "bf16",
+        "bf16",
+    ]
+    monkeypatch.setattr(optimise, "fast_precision", lambda device: "fp32")
+    assert scoring_precision("bf16", network, "cpu") == "fp32"
 
 
 def test_a_wanted_precision_is_taken_but_for_recurrent_layers_on_a_cpu(on_fast_hardware):

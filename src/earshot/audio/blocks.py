@@ -128,7 +128,7 @@ class Reader:
         self.rate_hz = int(sound.samplerate)
         self._n_block = max(256, _BLOCK_VALUES // sound.channels)
         self._position = self._n_read = 0
-        self._peak = 0.0
+        self.peak = 0.0
         self._ended = self._cut = False
 
     def blocks(self, start_s: float, end_s: float | None) -> Iterator[np.ndarray]:
@@ -152,7 +152,7 @@ class Reader:
     def warnings(self) -> set[str]:
         sound, claimed = self._sound, self._sound.frames
         found = {
-            "clipped": self._peak > 1.0 and sound.subtype not in _LOSSY_SUBTYPES,
+            "clipped": self.peak > 1.0 and sound.subtype not in _LOSSY_SUBTYPES,
             "many_channels": sound.channels > _USUAL_CHANNELS,
             "no_length": claimed >= _NO_FRAMES,
             "one_sample": self._n_read == 1,
@@ -205,7 +205,7 @@ class Reader:
             raise failure("not_finite", self._where, "samples", peak, "finite numbers")
         if peak > _MAX_PEAK:
             raise failure("out_of_range", self._where, "peak", peak, "samples within -1 to 1")
-        self._peak = max(self._peak, peak)
+        self.peak = max(self.peak, peak)
 
     def check_result(self, n_bytes: int) -> None:
         """The resampled sound (float32, mono) has the same bound in bytes as the decoded one."""

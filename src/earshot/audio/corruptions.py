@@ -29,6 +29,14 @@ from earshot.errors import ConfigError, complaint
 
 SEVERITIES = (1, 2, 3, 4, 5)
 _SNRS_DB = (30.0, 22.5, 15.0, 7.5, 0.0)
+# Transforms of audiomentations that raise or lower some frequencies.
+_EQUALISERS = (
+    "BandStopFilter",
+    "PeakingFilter",
+    "SevenBandParametricEQ",
+    "LowShelfFilter",
+    "HighShelfFilter",
+)
 _TEMPOS = (1.05, 1.1, 1.2, 1.35, 1.5)
 
 
@@ -136,51 +144,65 @@ CORRUPTIONS: dict[str, Corruption] = {
         (8000, 4000, 2000, 1000, 500),
         "cut-off in Hz",
         "filter",
-        ("n_frequency_masks", "band_limit", "LowPassFilter", "BandPassFilter"),
+        (
+            *("n_frequency_masks", "band_limit", "LowPassFilter", "BandPassFilter", "AirAbsorption"),
+            *_EQUALISERS,
+        ),
     ),
     "high_pass": Corruption(
         damage.high_pass,
         (100, 200, 400, 800, 1600),
         "cut-off in Hz",
         "filter",
-        ("n_frequency_masks", "band_limit", "HighPassFilter", "BandPassFilter"),
+        ("n_frequency_masks", "band_limit", "HighPassFilter", "BandPassFilter", *_EQUALISERS),
     ),
     "clipping": Corruption(
-        damage.clipping, (0.01, 0.03, 0.1, 0.2, 0.4), "share of samples cut", "level", ("ClippingDistortion",)
+        damage.clipping,
+        (0.01, 0.03, 0.1, 0.2, 0.4),
+        "share of samples cut",
+        "level",
+        ("ClippingDistortion", "Clip", "TanhDistortion", "Limiter"),
     ),
     "gain": Corruption(
         damage.gain,
         (-10, -20, -30, -40, -50),
         "gain in dB, then 16 bits",
         "level",
-        ("gain_db", "level", "Gain", "GainTransition"),
+        ("gain_db", "level", "Gain", "GainTransition", "Normalize", "LoudnessNormalization"),
     ),
-    "speed": Corruption(damage.speed, _TEMPOS, "factor, either way", "tempo", ("speed_octaves",)),
+    "speed": Corruption(damage.speed, _TEMPOS, "factor, either way", "tempo", ("speed_octaves", "Resample")),
     "time_stretch": Corruption(
         damage.time_stretch,
         _TEMPOS,
         "factor, either way",
         "tempo",
-        ("speed_octaves", "time_resize", "time_stretch", "TimeStretch"),
+        ("speed_octaves", "time_resize", "time_stretch", "TimeStretch", "Resample"),
     ),
     "pitch_shift": Corruption(
         damage.pitch_shift,
         (1, 2, 3, 5, 7),
         "semitones, either way",
         "pitch",
-        ("speed_octaves", "frequency_resize", "pitch_shift", "PitchShift"),
+        ("speed_octaves", "frequency_resize", "pitch_shift", "PitchShift", "Resample"),
     ),
     "resampling": Corruption(
         damage.resampling,
         (16000, 11025, 8000, 4000, 2000),
         "rate in Hz",
         "codec",
-        ("band_limit", "Resample", "Aliasing"),
+        ("band_limit", "Resample", "Aliasing", "AirAbsorption", "LowPassFilter"),
     ),
     "vorbis": Corruption(
-        damage.coded("vorbis"), (0.6, 0.7, 0.8, 0.9, 1.0), "compression level", "codec", codec="vorbis"
+        damage.coded("vorbis"),
+        (0.6, 0.7, 0.8, 0.9, 1.0),
+        "compression level",
+        "codec",
+        ("Mp3Compression",),
+        codec="vorbis",
     ),
-    "opus": Corruption(damage.coded("opus"), (64, 32, 16, 10, 6), "kbit/s", "codec", codec="opus"),
+    "opus": Corruption(
+        damage.coded("opus"), (64, 32, 16, 10, 6), "kbit/s", "codec", ("Mp3Compression",), codec="opus"
+    ),
     "mp3": Corruption(
         damage.coded("mp3"),
         (0.6, 0.8, 0.9, 0.95, 0.99),
@@ -195,14 +217,14 @@ CORRUPTIONS: dict[str, Corruption] = {
         (0.05, 0.1, 0.2, 0.3, 0.5),
         "share of 50 ms gaps",
         "loss",
-        ("n_time_masks", "gaps", "TimeMask"),
+        ("n_time_masks", "gaps", "TimeMask", "Padding", "AdjustDuration"),
     ),
     "time_shift": Corruption(
         damage.time_shift,
         (0.05, 0.1, 0.2, 0.3, 0.5),
         "share of the clip",
         "loss",
-        ("shift", "time_translate", "time_shift", "Shift"),
+        ("shift", "time_translate", "time_shift", "Shift", "Trim", "Padding", "AdjustDuration", "RepeatPart"),
     ),
 }
 

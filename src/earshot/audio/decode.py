@@ -81,6 +81,8 @@ def decode(
     where = printable(
         source if isinstance(source, (str, os.PathLike)) else getattr(source, "name", "<stream>")
     )
+    if end_s == np.inf:
+        end_s = None
     if not 0.0 <= start_s < (np.inf if end_s is None else end_s):
         raise failure("bad_range", where, "start_s, end_s", (start_s, end_s), "0 <= start_s < end_s")
     with _opened(source, where) as handle:
@@ -141,7 +143,7 @@ def _decode_open(
     if peak > 1.0:
         np.clip(samples, -1.0, 1.0, out=samples)
     if peak < _SILENT_PEAK:
-        warnings.add("silent")
+        warnings |= {"silent", "cancelled"} if reader.peak >= _SILENT_PEAK else {"silent"}
     return Sound(samples, target_hz, source_rate_hz, n_channels, tuple(sorted(warnings)))
 
 

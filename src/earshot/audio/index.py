@@ -35,14 +35,11 @@ COMMIT;
 _N_TABLES = 3
 _WAIT_S = 60.0  # for another process's commit, which takes milliseconds
 _N_AT_ONCE = 500  # SQLite allows 999 parameters a statement
-_NOT_DAMAGE = {
-    "SQLITE_BUSY",
-    "SQLITE_LOCKED",
-    "SQLITE_FULL",
-    "SQLITE_READONLY",
-    "SQLITE_CANTOPEN",
-    "SQLITE_PERM",
-}
+_NOT_DAMAGE = (
+    *("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"),
+    *("SQLITE_NOMEM", "SQLITE_IOERR"),  # a write that failed, for want of quota perhaps
+)
+_CUT_SHORT = "SQLITE_IOERR_SHORT_READ"
 
 
 class Entry(NamedTuple):
@@ -153,7 +150,7 @@ class Index:
             except sqlite3.DatabaseError as error:
                 self._disconnect()
                 name = getattr(error, "sqlite_errorname", "")
-                if any(name.startswith(code) for code in _NOT_DAMAGE):
+                if name.startswith(_NOT_DAMAGE) and name != _CUT_SHORT:
                     raise self._unusable(error) from error
                 self._discard()
             try:

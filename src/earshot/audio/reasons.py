@@ -31,13 +31,14 @@ REASONS: dict[str, str] = {
 
 WARNINGS: dict[str, str] = {
     "bad_header": "sizes or chunks in the header contradict the file; the audio found was used",
+    "cancelled": "the channels cancel each other where they are averaged, so nothing is left; keep one of them",
     "clipped": "float samples beyond full scale were clipped to [-1, 1]",
     "many_channels": "more than 8 channels were averaged",
     "no_length": "the header states no length; everything up to the end was read",
     "one_sample": "the sound is a single sample",
     "partial": "the data end before the length that the file states",
     "range_cut": "end_s lies beyond the end of the sound; what there is was used",
-    "silent": "every sample is zero",
+    "silent": "every sample is zero, once channels are averaged",
 }
 """Code of an oddity in a sound that was accepted -> what it means."""
 

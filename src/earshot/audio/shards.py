@@ -18,10 +18,19 @@ from pathlib import Path
 from earshot.audio.index import Entry, Index, StatKey, stat_key
 from earshot.files import sync_folder
 
+
+def _process_namespace() -> str:
+    """Tells containers of one host apart, whose processes do not see each other; "" where there are none."""
+    try:
+        return f"_{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return ""
+
+
 _FULL_BYTES = 192 * 2**20  # a shard stays below 256 MiB unless a single sound is huge
 _FULL_SOUNDS = 250  # two workers: at most 500 decoded files are lost to a kill
 _FULL_AGE_S = 20.0
-_HOST = socket.gethostname().replace("-", "_").replace(os.sep, "_")
+_HOST = socket.gethostname().replace("-", "_").replace(os.sep, "_") + _process_namespace()
 _ORPHAN_AGE_S = 86_400.0
 _TICK_S = 0.02  # kernels stamp files with a clock that ticks every 1 to 10 ms
 _READ_BYTES = 2**20
@@ -82,19 +91,26 @@ def _quiet_stat(path: Path) -> StatKey:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Deletes the unfinished shards of processes of this machine that are no more."""
-    for part in folder.glob(f"{_HOST}-*.part"):
-        pid = part.name.split("-")[1]
-        if pid.isdigit() and not _is_alive(int(pid)):
-            part.unlink(missing_ok=True)
+    """Deletes the unfinished shards of processes that are no more; of other machines and containers, old ones."""
+    for part in folder.glob("*.part"):
+        host, pid = [*part.name.split("-"), ""][:2]
+        is_own = host == _HOST and pid.isdigit()
+        with contextlib.suppress(FileNotFoundError):
+            is_gone = not _is_alive(int(pid)) if is_own else _age_s(part) > _ORPHAN_AGE_S
+            if is_gone:
+                part.unlink()
 
 
 def remove_orphans(folder: Path, in_use: set[str]) -> None:
     """Deletes shards that no entry leads to any more, unless they are so young that somebody may read them."""
     for shard in folder.glob("*.i16"):
         with contextlib.suppress(FileNotFoundError):
-            if shard.name not in in_use and time.time() - shard.stat().st_mtime > _ORPHAN_AGE_S:
+            if shard.name not in in_use and _age_s(shard) > _ORPHAN_AGE_S:
                 shard.unlink()
+
+
+def _age_s(path: Path) -> float:
+    return time.time() - path.stat().st_mtime
 
 
 def _is_alive(pid: int) -> bool:

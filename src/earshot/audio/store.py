@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,7 +32,7 @@ from earshot.errors import EarshotError, complaint
 
 __all__ = ["AudioStore", "AudioView", "Outcome", "Segment"]
 
-_VERSION = 2  # raise when the same file would decode to other samples or another verdict
+_VERSION = 3  # raise when the same file would decode to other samples or another verdict
 _WORKER_BYTES = 512 * 2**20
 
 
@@ -231,8 +232,10 @@ class _Work:
 
 
 def _place(item: Segment) -> tuple[str, Range]:
-    end_s = None if item.end_s is None or item.end_s != item.end_s else float(item.end_s)
-    return os.path.abspath(item.path), (float(item.start_s), end_s)  # noqa: PTH100
+    start_s = float(item.start_s)
+    end_s = None if item.end_s is None or not math.isfinite(item.end_s) else float(item.end_s)
+    # NaN is not equal to itself, and places are compared; a start before the sound is refused as it is.
+    return os.path.abspath(item.path), (-1.0 if math.isnan(start_s) else start_s, end_s)  # noqa: PTH100
 
 
 def _stat(path: str) -> StatKey:

@@ -1,4 +1,4 @@
-"""Random access to the samples of a store: whole sounds and crops, without a copy of the data in memory.
+"""Random access to the samples of a store: whole sounds and windows, without a copy of the data in memory.
 
 Conventions: positions and lengths are samples; int16 stands for sample / 32768. Reads are positioned reads
 from the page cache straight into the result: resident memory does not grow with what has been touched (a
@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from earshot.audio.windows import cut
 from earshot.errors import EarshotError, complaint
 
 _MAX_OPEN = 200  # descriptors; systems grant 256 to 1024
-_SCALE = np.float32(1 / 32_768)
 
 
 class _OpenShard:
@@ -65,49 +65,12 @@ class AudioView:
         self._read(index, 0, samples)
         return samples
 
-    def crops_int16(
-        self,
-        indices: Sequence[int] | np.ndarray,
-        starts: Sequence[int] | np.ndarray,
-        length: int,
-        *,
-        out: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Crops of several sounds, zero where they reach beyond a sound's ends.
-
-        Shape: indices [B], starts [B] (samples, may be negative) -> int16 [B, length]. Writes into `out`
-        where given, which saves the system from finding fresh memory for every batch.
-        """
-        crops = np.empty((len(indices), length), np.int16) if out is None else out
-        for row, index, start in zip(crops, indices, starts, strict=True):
-            self._crop(int(index), int(start), row)
-        return crops
-
-    def crops(
-        self,
-        indices: Sequence[int] | np.ndarray,
-        starts: Sequence[int] | np.ndarray,
-        length: int,
-        *,
-        out: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Like `crops_int16`, as float32 [B, length] in [-1, 1): twice the bytes and about half as fast."""
-        crops = np.empty((len(indices), length), np.float32) if out is None else out
-        scratch = np.empty(length, np.int16)
-        for row, index, start in zip(crops, indices, starts, strict=True):
-            self._crop(int(index), int(start), scratch)
-            row[:] = scratch
-            row *= _SCALE
-        return crops
-
-    def _crop(self, index: int, start: int, out: np.ndarray) -> None:
-        first, last = max(0, -start), min(len(out), int(self.n_samples[index]) - start)
-        if last <= first:
-            out[:] = 0
-            return
-        out[:first] = 0
-        out[last:] = 0
-        self._read(index, start + first, out[first:last])
+    def fill(self, out: np.ndarray, index: int, start: int) -> None:
+        """Writes a window of the sound `index` into `out`, int16 [length]; a shorter sound is repeated."""
+        if start + len(out) <= self.n_samples[index]:
+            self._read(index, start, out)
+        else:
+            out[:] = cut(self.get(index), start, len(out))
 
     def _read(self, index: int, start: int, out: np.ndarray) -> None:
         shard, offset, _ = self._rows[index].tolist()

@@ -35,6 +35,10 @@ class Clipbank(Protocol):
         """Samples [T] of clip i."""
         ...
 
+    def fill(self, out: NDArray[np.int16], i: int, start: int) -> None:
+        """Writes `cut` of clip i into `out` [length]; what lies beside the window is not read."""
+        ...
+
 
 class InMemory:
     """A `Clipbank` of arrays int16 [T_i]."""
@@ -49,6 +53,10 @@ class InMemory:
     def get(self, i: int) -> NDArray[np.int16]:
         """Samples [T] of clip i."""
         return self._clips[i]
+
+    def fill(self, out: NDArray[np.int16], i: int, start: int) -> None:
+        """Writes `cut` of clip i into `out` [length]."""
+        out[:] = cut(self._clips[i], start, len(out))
 
 
 def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -144,24 +152,36 @@ def heard_windows(clip: NDArray[np.int16], *, length: int, hop: int, gate: Gate)
     return Heard(starts[powers >= least], least)
 
 
-def random_start(
-    clip: NDArray[np.int16], heard: Heard | None, *, length: int, hop: int, rng: np.random.Generator
+def draw_window(
+    out: NDArray[np.int16],
+    bank: Clipbank,
+    i: int,
+    *,
+    heard: Heard | None,
+    hop: int,
+    rng: np.random.Generator,
 ) -> int:
-    """First sample of a random window: anywhere, or where a clip is heard.
+    """Fills `out` [length] with a random window of clip i, from anywhere or where the clip is heard; its start.
 
     There it is one of the windows that are heard, moved by up to half a hop unless that makes it too quiet.
 
     Args:
         heard: None for anywhere.
     """
-    latest = max(0, len(clip) - length)
+    latest = max(0, int(bank.n_samples[i]) - len(out))
     if heard is None:
-        return int(rng.integers(latest + 1))
+        start = int(rng.integers(latest + 1))
+        bank.fill(out, i, start)
+        return start
     start = int(heard.starts[rng.integers(len(heard.starts))])
     # Turned back at the ends: a move cut off there would pile windows up on the first and the last.
     moved = abs(start + int(rng.integers(-(hop // 2), hop // 2 + 1)))
     moved = max(0, latest - abs(latest - moved))
-    return moved if _power(cut(clip, moved, length)) >= heard.least_power else start
+    bank.fill(out, i, moved)
+    if _power(out) >= heard.least_power:
+        return moved
+    bank.fill(out, i, start)
+    return start
 
 
 def cover(clip: NDArray[np.int16], *, length: int, hop: int) -> NDArray[np.float32]:

@@ -42,7 +42,8 @@ def k_folds(clips: Clips, *, n_folds: int = 5, seed: int = 0, ignore_folds: bool
         ignore_folds: deal anew even when the data has folds.
 
     Raises:
-        DataError: too few classes or groups, or official folds that put one group on both sides.
+        DataError: too few classes or groups, or official folds that put one group on both sides or leave fewer than
+            two classes to learn.
         ConfigError: `n_folds` < 2.
     """
     if n_folds < 2:
@@ -61,7 +62,19 @@ def k_folds(clips: Clips, *, n_folds: int = 5, seed: int = 0, ignore_folds: bool
         fix = _SAME_GROUP
     for fold in folds:
         check_no_leak(clips, fold.train, fold.test, fix=fix)
+        _check_classes(clips, fold)
     return folds
+
+
+def _check_classes(clips: Clips, fold: Fold) -> None:
+    """Official folds may hold all clips of a class; two classes at least must be left to learn."""
+    learned = [
+        name for name, n in zip(clips.classes, clips.targets[fold.train].sum(axis=0), strict=True) if n
+    ]
+    if len(learned) < 2 and not clips.is_multilabel:
+        what = f"classes learned where {fold.name} is judged"
+        fix = "Correct the folds, or deal new ones with --ignore-folds."
+        raise DataError(complaint("splits", what, learned, "at least 2", fix))
 
 
 def hold_out(clips: Clips, *, test_fraction: float = 0.2, seed: int = 0) -> Fold:

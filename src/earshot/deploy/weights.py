@@ -20,7 +20,7 @@ from earshot.files import write_whole
 from earshot.models import MODELS
 from earshot.models.member import ClassicalMember, Member, NetworkMember
 from earshot.training.members import MemberConfig, build_front_end
-from earshot.training.optimise import precision_for
+from earshot.training.optimise import scoring_precision
 
 _MAX_UNPACKED_BYTES = 2 * 2**30
 _MAX_ZIP_RATIO = 100
@@ -76,7 +76,7 @@ def read_member(
             front_end, estimator, n_classes=n_classes, temperature=temperature, multilabel=multilabel
         )
     network = _read_network(path, builder)
-    precision = precision_for("auto", network, device)
+    precision = scoring_precision(config.training.precision, network, device)
     return NetworkMember(
         front_end,
         network,

@@ -2,8 +2,9 @@
 
 Conventions
 -----------
-- Words and defaults are those of Keras: convolutions and pools are not padded unless `same` is said (then
-  ceil(n / stride) steps come out), a pool's stride is its size, a size of one number counts for every axis.
+- Words and defaults are those of Keras, but for the slope of `leaky`, torch's 0.01: convolutions and pools are not
+  padded unless `same` is said (then ceil(n / stride) steps come out), a pool's stride is its size, a size of one
+  number counts for every axis.
 - Shapes are without the batch: (channels, *steps) of maps with one or two axes, (n,) of flat values.
 """
 

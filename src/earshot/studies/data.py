@@ -60,7 +60,9 @@ class StudyData:
 
     def waveform(self, i: int) -> NDArray[np.float32]:
         """The first `length` samples of clip i, a shorter one repeated to fill them. Shape: [length]."""
-        return windows.to_float(windows.cut(self.view.get(i), 0, self.length))
+        samples = np.empty(self.length, np.int16)
+        self.view.fill(samples, i, 0)
+        return windows.to_float(samples)
 
 
 def find_data(data: Path | None, study: Study) -> Path:

@@ -38,8 +38,16 @@ class SegmentView:
 
     def get(self, i: int) -> NDArray[np.int16]:
         """Samples [T] of segment i."""
-        start = int(self.cut_up.starts[i])
-        return self.view.get(int(self.cut_up.owners[i]))[start : start + self.cut_up.length]
+        samples = np.empty(self.n_samples[i], np.int16)
+        self.fill(samples, i, 0)
+        return samples
+
+    def fill(self, out: NDArray[np.int16], i: int, start: int) -> None:
+        """Writes a window of segment i into `out` [length]; a shorter segment is repeated to fill it."""
+        if start + len(out) <= self.n_samples[i]:
+            self.view.fill(out, int(self.cut_up.owners[i]), int(self.cut_up.starts[i]) + start)
+        else:
+            out[:] = cut(self.get(i), start, len(out))
 
 
 @dataclass(frozen=True)
@@ -108,12 +116,13 @@ def cut_up(
     peaks = np.zeros(len(found.owners))
     moments = np.zeros((len(recordings), 3))
     for i in range(len(recordings)):
-        samples = view.get(i) / FULL_SCALE
+        clip = view.get(i)
+        samples = clip / FULL_SCALE
         moments[i] = len(samples), samples.mean(), np.square(samples).mean()
         rows = np.flatnonzero(found.owners == i)
         starts = found.starts[rows]
         is_judged[rows] = np.isin(starts, window_starts(len(samples), length=found.length, hop=hop))
-        peaks[rows] = [cut(view.get(i), int(start), found.length).max() / FULL_SCALE for start in starts]
+        peaks[rows] = [cut(clip, int(start), found.length).max() / FULL_SCALE for start in starts]
     n_samples = np.minimum(np.asarray(view.n_samples)[found.owners], found.length).astype(np.int64)
     return Segmented(recordings, SegmentView(view, found, n_samples), is_judged, moments, peaks)
 

@@ -224,18 +224,16 @@ class TrainingBatches:
 
     def _waveforms(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
         cut = np.empty((len(chosen), self.length), np.int16)
-        for i, row in enumerate(self.rows[chosen]):
-            clip = self.view.get(int(row))
-            heard = self._where_heard(int(row), clip)
-            start = windows.random_start(clip, heard, length=self.length, hop=self.hop, rng=rng)
-            cut[i] = windows.cut(clip, start, self.length)
+        for out, row in zip(cut, self.rows[chosen].tolist(), strict=True):
+            windows.draw_window(out, self.view, row, heard=self._where_heard(row), hop=self.hop, rng=rng)
         return torch.from_numpy(windows.to_float(cut)).to(self.device)
 
-    def _where_heard(self, row: int, clip: NDArray[np.int16]) -> windows.Heard | None:
+    def _where_heard(self, row: int) -> windows.Heard | None:
         """Where a clip is loud enough, found out when it is first drawn; None for everywhere."""
         if self.gate.is_open:
             return None
         if row not in self._heard:
+            clip = self.view.get(row)
             self._heard[row] = windows.heard_windows(clip, length=self.length, hop=self.hop, gate=self.gate)
         return self._heard[row]
 

@@ -134,18 +134,34 @@ def fit_calibrated(
 
 
 def _at_most(n: int, data: FoldData, *, seed: int) -> NDArray[np.int64]:
-    """The training clips, or n of them drawn so that each class keeps its share, at least one clip each."""
+    """The training clips, or n of them drawn so that each class keeps its share, and one clip at least."""
     if len(data.train) <= n:
         return data.train
     rng = np.random.default_rng(draw_seed(seed, 5))
     # With several labels a clip it counts for its rarest class, which would drown in a common one.
     has = data.targets[data.train] > 0
     labels = np.where(has, has.sum(axis=0), np.inf).argmin(axis=1)
+    present, counts = np.unique(labels, return_counts=True)
     kept = [
-        rng.permutation(data.train[labels == k])[: max(1, round(n * float((labels == k).mean())))]
-        for k in np.unique(labels)
+        rng.permutation(data.train[labels == k])[:n_kept]
+        for k, n_kept in zip(present, _shares(n, counts), strict=True)
     ]
     return np.sort(np.concatenate(kept))
+
+
+def _shares(n: int, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """n dealt out in proportion to the counts, by largest remainders, one each at least.
+
+    >>> _shares(7, np.array([50, 30, 1])).tolist()
+    [4, 2, 1]
+    """
+    exact = n * counts / counts.sum()
+    shares: NDArray[np.int64] = np.maximum(1, np.floor(exact)).astype(np.int64)
+    short = n - int(shares.sum())
+    shares[np.argsort(shares - exact, kind="stable")[: max(0, short)]] += 1
+    while shares.sum() > max(n, len(counts)):
+        shares[shares.argmax()] -= 1
+    return shares
 
 
 def _inner_temperature(

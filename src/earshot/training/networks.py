@@ -26,7 +26,7 @@ from earshot.training.fold import (
     held_out_curve,
     held_out_probs,
 )
-from earshot.training.optimise import precision_for
+from earshot.training.optimise import scoring_precision
 from earshot.training.options import TrainingConfig
 from earshot.training.randomness import seeded
 from earshot.training.stopping import inner_split
@@ -61,7 +61,7 @@ def fit_network_member(
     network = prepared_network(config.model, input_shape=shape, n_classes=n_classes, seed=seed)
     fits = _MAX_SCALE_VALUES // math.prod(shape)
     measure_scale(network, batches, n_clips=max(256, fits if is_fixed else 0))
-    precision = precision_for("auto", network, device)
+    precision = scoring_precision(config.training.precision, network, device)
 
     def as_member(candidate: nn.Module) -> NetworkMember:
         return NetworkMember(

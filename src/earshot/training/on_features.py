@@ -19,7 +19,7 @@ from earshot.training.estimators import fit_calibrated
 from earshot.training.fit import fit_network, measure_scale
 from earshot.training.losses import curve_point
 from earshot.training.networks import fixed_batches, prepared_network
-from earshot.training.optimise import precision_for
+from earshot.training.optimise import scoring_precision
 from earshot.training.options import TrainingConfig
 from earshot.training.stopping import inner_split
 
@@ -180,7 +180,7 @@ class _Job:
     ) -> None:
         self.network, self.training = network, training
         self.multilabel, self.seed, self.device = multilabel, seed, device
-        self.precision = precision_for(training.precision, network, device)
+        self.precision = scoring_precision(training.precision, network, device)
 
     def fit(
         self,
