@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from earshot.cli import app
@@ -291,6 +292,62 @@ def test_without_an_output_predict_prints_the_best_guesses(
     name, first, second = lines[0].split("\t")
     assert (name, first.split()[0]) == ("hum0000.wav", "hum")
     assert float(first.split()[1]) > float(second.split()[1])
+
+
+def test_predict_takes_the_columns_of_a_table(model: Path, sounds: Path, tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"
+    table.write_text("sound,from,site\nhum/hum0000.wav,0.1,a\nhum/hum0001.wav,0,b\n")
+    columns = [
+        "--path-column",
+        "sound",
+        "--start-column",
+        "from",
+        "--audio-root",
+        sounds,
+        "--where",
+        "site=a",
+    ]
+    out = tmp_path / "out.csv"
+    assert command("predict", model, table, "-o", out, "--quiet", *columns) == 0
+    rows = pd.read_csv(out)
+    assert rows[["label", "start_s"]].values.tolist() == [["hum", 0.1]]
+
+
+@pytest.mark.parametrize("args", [["train"], ["predict", "m"], ["explain", "m"], ["compare"]])
+def test_what_is_missing_is_named_and_leaves_with_2(
+    args: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(*args) == 2
+    said = capsys.readouterr()
+    assert re.search(r"parameter (DATA|PATHS|FILE|RUNS)", said.out + said.err)
+
+
+def test_a_run_in_the_place_of_its_model_and_the_reverse_are_pointed_out(
+    fast_run: Path, sounds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("predict", fast_run, sounds) == 1
+    assert f"Is {fast_run / 'model'} meant?" in capsys.readouterr().err
+    assert command("compare", fast_run / "model", fast_run) == 1
+    assert f"Is {fast_run} meant?" in capsys.readouterr().err
+
+
+def test_a_score_on_what_was_heard_in_training_says_so_even_when_quiet(
+    model: Path, sounds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("evaluate", model, sounds, "--quiet") == 0
+    assert "18 of them heard in training" in capsys.readouterr().out
+
+
+def test_variants_are_not_written_among_the_classes(sounds: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("augment", sounds, "-o", sounds / "new" / "copies") == 1
+    assert "one outside of" in capsys.readouterr().err
+    assert not (sounds / "new").exists()
+
+
+def test_a_study_that_cannot_begin_leaves_no_folder(tmp_path: Path, sounds: Path) -> None:
+    out = tmp_path / "out"
+    assert command("study", "views", "--data", sounds, "--protocol", "foo", "-o", out) == 1
+    assert not out.exists()
 
 
 def test_a_clip_of_several_labels_may_get_none(capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,7 +76,7 @@ def test_good_files_among_broken_ones_train_and_predict_exactly(tmp_path: Path, 
     assert result.metrics["n_clips"] == 2 * n_good
     assert result.metrics["n_failed"] == len(broken)
     assert (
-        f"{len(broken)} of {2 * n_good + len(broken)} clips could not be read and were left out"
+        f"{len(broken)} of {2 * n_good + len(broken)} clips could not be read and were left out: clips.csv says why"
         in listening.lines
     )
     rows = table(tmp_path / "run" / "clips.csv")
@@ -366,7 +366,9 @@ def test_copies_of_a_sound_are_never_on_both_sides(tmp_path: Path) -> None:
         corpus.write(data / "hum" / f"copy{i}.wav", corpus.sound("hum", seed=0))
     listening = Listening()
     trained(read_clips(data), tmp_path / "run", monitor=listening)
-    assert any("3 clips are copies of others" in line for line in listening.lines), listening.lines
+    assert any("copies of other clips, grouped with them: 3" in line for line in listening.lines), (
+        listening.lines
+    )
     rows = {row["id"]: row for row in table(tmp_path / "run" / "clips.csv")}
     same = [rows[f"hum/{name}.wav"] for name in ("hum0000", "copy0", "copy1", "copy2")]
     assert len({row["tested_in"] for row in same}) == 1

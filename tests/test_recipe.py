@@ -153,6 +153,11 @@ def test_a_recipe_cannot_be_changed_in_place():
     assert isinstance(recipe, Recipe)
 
 
+def test_a_setting_of_networks_is_called_that_where_there_is_none():
+    with pytest.raises(ConfigError, match="It is of networks, and there is none"):
+        load_recipe("fast", ["epochs=3"])
+
+
 def test_windows_that_leave_gaps_are_refused():
     with pytest.raises(ConfigError, match="hop_s must not be longer than window_s"):
         load_recipe("fast", ["window_s=1", "hop_s=1.5"])

@@ -163,6 +163,6 @@ def test_a_file_system_without_locks_is_named_as_such(tmp_path, monkeypatch):
 def test_a_folder_of_other_things_is_no_run_folder(tmp_path):
     (tmp_path / "rain").mkdir()
     (tmp_path / ".DS_Store").touch()
-    with pytest.raises(EarshotError, match="one that holds rain'; expected a new folder"):
+    with pytest.raises(EarshotError, match="is one that holds rain; expected a new folder"):
         RunFolder(tmp_path).claim("seed = 0\n")
     assert sorted(each.name for each in tmp_path.iterdir()) == [".DS_Store", "rain"]

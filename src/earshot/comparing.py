@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from earshot.deploy.bundle import Bundle
 from earshot.deploy.cost import latencies_ms, n_parameters, n_support_vectors
-from earshot.errors import BundleError, DataError, complaint
+from earshot.errors import BundleError, DataError, Words, complaint
 from earshot.evaluation.comparison import Comparison, compare
 from earshot.evaluation.metrics import summarise
 from earshot.evaluation.predictions import Predictions, safe_cell, safe_frame
@@ -101,7 +101,9 @@ def load_run(folder: Path, *, name: str) -> Run:
     except OSError as error:
         fix = "Name the folder of `earshot train`, or of `earshot evaluate -o`."
         there = f"a folder without {Path(error.filename or '').name}" if folder.is_dir() else "no folder"
-        raise DataError(complaint(folder, "run", there, "a run folder", fix)) from error
+        if (folder.parent / "metrics.json").is_file():
+            fix = f"Is {folder.parent} meant?"
+        raise DataError(complaint(folder, "run", Words(there), "a run folder", fix)) from error
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise DataError(f"{folder}: the run cannot be read ({error!r}). Run it again.") from error
     listed = _rows(folder / "clips.csv") if (folder / "clips.csv").is_file() else ()

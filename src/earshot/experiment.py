@@ -151,9 +151,8 @@ class _Run:
         self.test, heard_before = unheard_test(self.clips)
         self.notes += heard_before
         if heard.n_failed:
-            self.notes.append(
-                f"{heard.n_failed} of {len(heard.asked)} clips could not be read and were left out"
-            )
+            left_out = f"{heard.n_failed} of {len(heard.asked)} clips could not be read and were left out"
+            self.notes.append(f"{left_out}: clips.csv says why")
         if balancing_weights(self.clips.targets[trainable(self.clips)]) is not None:
             self.notes.append("classes are uneven beyond 2:1: the rare ones count for more in training")
 

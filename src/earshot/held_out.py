@@ -23,7 +23,7 @@ from earshot.deploy.bundle import Bundle, BundleMember, new_config
 from earshot.deploy.config import heard_as
 from earshot.deploy.decisions import decisions_data
 from earshot.deploy.weights import read_member
-from earshot.errors import DataError, EarshotError, complaint
+from earshot.errors import DataError, EarshotError, Words, complaint
 from earshot.evaluation.decisions import fit_decisions
 from earshot.evaluation.predictions import Predictions, safe_cell
 from earshot.hearing import window_samples
@@ -74,7 +74,7 @@ def held_out_folds(folder: Path, clips: Clips, *, device: str = "auto") -> list[
     run = load_run(folder, name=folder.name)
     if run.predictions.split != "oof" or not all(run.tested_in):
         rule = "a finished run with its clips.csv"
-        raise DataError(complaint(folder, "run", "no folds", rule, _FINISH))
+        raise DataError(complaint(folder, "run", Words("without folds"), rule, _FINISH))
     own = _own_clips(folder, run, clips)
     stored = _Stored(folder, run, own, device=device)
     return list(stored.folds())
@@ -210,7 +210,7 @@ class _Stored:
             raise DataError(f"{path}: the fold cannot be read ({error!r}). {_FINISH}") from error
         if not vouched:
             rule = "that which metrics.json is of"
-            raise DataError(complaint(path, "training", "another one", rule, _FINISH))
+            raise DataError(complaint(path, "training", Words("another one"), rule, _FINISH))
         return probs, about
 
     def _file(self, name: str, number: int) -> FoldFile:

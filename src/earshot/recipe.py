@@ -14,10 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from earshot.audio.decode import DecodeLimits
 from earshot.audio.windows import Gate
-from earshot.errors import ConfigError, complaint
+from earshot.errors import ConfigError, complaint, rule_of
 from earshot.evaluation.decisions import DecisionsConfig
 from earshot.models.pooling import WindowScore
 from earshot.training.members import MemberConfig
+from earshot.training.options import TrainingConfig
 
 
 class LimitsConfig(BaseModel):
@@ -164,11 +165,8 @@ def _validated(values: Mapping[str, Any], where: str) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         field = _key(first["loc"], values) or "recipe"
-        rule = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        if first["type"] == "extra_forbidden":
-            rule = "a known key"
         fix = "The keys are listed in docs/recipes.md and in every run's experiment.toml."
-        raise ConfigError(complaint(where, field, first["input"], rule, fix)) from error
+        raise ConfigError(complaint(where, field, first["input"], rule_of(first), fix)) from error
 
 
 def _key(place: Sequence[str | int], values: Any) -> str:
@@ -204,8 +202,11 @@ def _unmatched(key: str, matches: Sequence[str], values: Mapping[str, Any]) -> s
     """The message for a key that means several settings, or none."""
     if matches:
         return complaint("--set", "key", key, f"one of {', '.join(matches)}", "Give more of its dotted path.")
+    last = key.split(".")[-1]
+    if last in TrainingConfig.model_fields and not any("training" in m for m in values["members"].values()):
+        return complaint("--set", "key", key, "a key of the recipe", "It is of networks, and there is none.")
     known = {path[-1]: ".".join(path) for path in _paths(values)}
-    near = [known[name] for name in get_close_matches(key.split(".")[-1], known, n=3)]
+    near = [known[name] for name in get_close_matches(last, known, n=3)]
     rule = f"a key of the recipe, such as {', '.join(near)}" if near else "a key of the recipe"
     return complaint("--set", "key", key, rule, "docs/recipes.md and any run's experiment.toml list them.")
 

@@ -17,7 +17,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from earshot.deploy.weights import read_member, weights_suffix, write_weights
-from earshot.errors import BundleError, EarshotError, complaint
+from earshot.errors import BundleError, EarshotError, Words, complaint
 from earshot.files import write_whole
 from earshot.training.checkpoint import Checkpoint
 from earshot.training.members import FittedFold, FoldData, MemberConfig
@@ -52,6 +52,12 @@ class RunFolder:
                 ) from error
             yield
 
+    def remove_if_empty(self) -> None:
+        """Removes the folder of a run that came to nothing, while it is locked."""
+        if [each.name for each in self.root.iterdir()] == [".lock"]:
+            (self.root / ".lock").unlink()
+            self.root.rmdir()
+
     def claim(self, recipe_toml: str) -> None:
         """Writes experiment.toml, after `check`."""
         self.check(recipe_toml)
@@ -67,7 +73,9 @@ class RunFolder:
         others = sorted(each.name for each in self.root.iterdir() if not each.name.startswith("."))
         if others and not path.is_file():
             rule, fix = "a new folder or one of the same run", "Choose another folder with -o."
-            raise EarshotError(complaint(self.root, "run folder", f"one that holds {others[0]}", rule, fix))
+            raise EarshotError(
+                complaint(self.root, "run folder", Words(f"one that holds {others[0]}"), rule, fix)
+            )
         if path.is_file() and _meaning(path.read_text()) != _meaning(recipe_toml):
             raise EarshotError(
                 f"{self.root}: the folder holds a run with another recipe (see its experiment.toml). "

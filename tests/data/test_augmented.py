@@ -208,8 +208,26 @@ def test_a_source_that_changed_gets_new_variants(clips: Clips, tmp_path: Path) -
     assert np.array_equal(own, expected)
 
 
-def test_a_clip_that_becomes_a_test_clip_loses_its_variants(clips: Clips, tmp_path: Path) -> None:
+def test_a_finished_corpus_keeps_its_test_side(clips: Clips, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    marked = with_test_side(clips, test_fold=3)
+    write_augmented(marked, out, config=QUICK)
+    before = rows_of(out / "clips.csv")
+    with pytest.raises(
+        ConfigError, match=r"is (judged on|learned from); expected the same side as in .*another folder"
+    ):
+        write_augmented(with_test_side(clips, test_fold=2), out, config=QUICK)
+    with pytest.raises(ConfigError, match=r"is learned from; expected"):
+        write_augmented(clips, out, config=QUICK)
+    assert rows_of(out / "clips.csv").equals(before)
+    assert write_augmented(marked, out, config=QUICK).n_written == 0
+
+
+def test_a_clip_that_becomes_a_test_clip_before_all_was_written_loses_its_variants(
+    clips: Clips, tmp_path: Path
+) -> None:
     write_augmented(clips, tmp_path / "out", config=QUICK)
+    (tmp_path / "out" / "clips.csv").unlink()
     write_augmented(with_test_side(clips, test_fold=3), tmp_path / "out", config=QUICK)
     table = rows_of(tmp_path / "out" / "clips.csv")
     assert table.groupby("split").size().to_dict() == {"test": 2, "train": 16}
@@ -323,7 +341,7 @@ def test_a_test_side_is_a_fold_or_a_share_of_whole_groups(clips: Clips) -> None:
 
 
 def test_a_test_side_that_cannot_be_is_refused(clips: Clips) -> None:
-    with pytest.raises(ConfigError, match=r"one of the folds \[1, 2, 3\]"):
+    with pytest.raises(ConfigError, match=r"one of the folds 1, 2, 3\."):
         with_test_side(clips, test_fold=9)
     with pytest.raises(ConfigError, match="one way"):
         with_test_side(clips, test_fold=1, test_fraction=0.2)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +78,18 @@ def test_sounds_beside_the_class_folders_are_listed_as_skipped(touch: Touch) -> 
         ("._a.wav", "hidden"),
         ("stray.wav", "no_label"),
     ]
-    assert "skipped: hidden 1, no_label 1" in clips.notes
+    assert "skipped: hidden 1 (._a.wav), no_label 1 (stray.wav)" in clips.notes
+
+
+def test_of_many_sounds_that_are_skipped_the_first_three_are_named(touch: Touch) -> None:
+    clips = read_clips(touch("dog/a.wav", *(f"{i}.wav" for i in range(5))))
+    assert "skipped: no_label 5 (0.wav, 1.wav, 2.wav, ...)" in clips.notes
+
+
+def test_sounds_without_class_folders_point_to_the_folder_above(touch: Touch) -> None:
+    root = touch("dog/a.wav", "dog/b.wav", "cat/c.wav")
+    with pytest.raises(DataError, match=rf"no class folder: is {re.escape(str(root))} meant\?"):
+        read_clips(root / "dog")
 
 
 def test_esc50_is_read_from_its_table(touch: Touch) -> None:

@@ -240,7 +240,7 @@ def test_copies_of_a_sound_join_one_group() -> None:
     clips = clips_of(list("aabb"), ["1", "2", "3", "3"])
     merged = splits.merge_duplicates(clips, ["x", "y", "x", ""])
     assert merged.groups[0] == merged.groups[2] == merged.groups[3] != merged.groups[1]
-    assert "1 clips are copies of others: grouped with them" in merged.notes
+    assert "copies of other clips, grouped with them: 1" in merged.notes
     assert any("0.wav (a) and 2.wav (b)" in note for note in merged.notes)
 
 
@@ -278,7 +278,7 @@ def test_ten_thousand_copies_are_merged_in_no_time() -> None:
     merged = splits.merge_duplicates(clips, ["same"] * n)
     assert time.perf_counter() - started < 5
     assert len(set(merged.groups)) == 1
-    assert f"{n - 1} clips are copies of others: grouped with them" in merged.notes
+    assert f"copies of other clips, grouped with them: {n - 1}" in merged.notes
 
 
 def test_segments_of_one_file_are_not_copies() -> None:

@@ -113,8 +113,8 @@ def test_a_file_that_cannot_be_read_has_empty_columns():
 @pytest.mark.parametrize(
     ("wish", "said"),
     [
-        ({"reject": True}, "--reject: model is 'without novelty limit'"),
-        ({"sets": True}, "--sets: model is 'without sets'"),
+        ({"reject": True}, "--reject: model is one without novelty limit"),
+        ({"sets": True}, "--sets: model is one without sets"),
         (
             {"precision": 0.9},
             "--precision: precision is 0.9; expected one that the model was fitted for (none)",

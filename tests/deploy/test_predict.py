@@ -148,6 +148,19 @@ def test_top_gives_the_best_classes_in_order(bundle: Bundle, tmp_path: Path) -> 
         assert "label_3" not in best
 
 
+def test_top_keeps_the_best_class_of_a_clip_that_was_rejected(bundle: Bundle, tmp_path: Path) -> None:
+    data = corpus.make(tmp_path, ("ticks",), n=2)
+    clips, scored = predict_paths(bundle, [data], with_novelty=True)
+    chooser = Chooser(bundle, reject=True)
+    chooser.limit = -np.inf
+    for row, whole in zip(
+        prediction_rows(bundle, clips, scored, top=2, chooser=chooser), rows_of(bundle, data), strict=True
+    ):
+        assert (row["label"], row["confidence"], row["rejected"]) == ("", None, "unknown")
+        assert (row["label_1"], row["confidence_1"]) == (whole["label"], whole["confidence"])
+        assert row["label_2"] not in ("", row["label_1"])
+
+
 def test_strange_file_names_are_heard_and_written_safely(bundle: Bundle, tmp_path: Path) -> None:
     data = tmp_path / "data"
     good = corpus.write(tmp_path / "good.wav", corpus.sound("hum")).read_bytes()

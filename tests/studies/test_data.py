@@ -174,7 +174,7 @@ def test_copies_that_are_found_are_in_the_notes(study, tmp_path):
     corpus.make(tmp_path, ("hum", "hiss", "ticks"), n=5)
     (tmp_path / "hum" / "again.wav").write_bytes((tmp_path / "hum" / "hum0000.wav").read_bytes())
     data = gather(study, tmp_path, protocol="grouped", monitor=Silent())
-    assert "1 clips are copies of others: grouped with them" in data.notes
+    assert "copies of other clips, grouped with them: 1" in data.notes
 
 
 def test_facts_count_clips_that_share_their_source(study, sounds):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,30 @@ app = App(
     default_parameter=Parameter(negative=(), show_default=False),
     suppress_keyboard_interrupt=False,  # `exits` says what Ctrl-C means here
 )
+
+
+@Parameter(name="*", negative=())
+@dataclass(frozen=True, kw_only=True)
+class SoundColumns:
+    """Where a table of sounds without labels keeps things.
+
+    Args:
+        path_column: Column of the paths in a CSV file; the usual names are found unasked. So for the others.
+        start_column: Column of each clip's start in its file, in seconds.
+        end_column: Column of each clip's end in its file, in seconds.
+        audio_root: Folder that the paths of a table start from.
+        where: Keep rows by a column's value, for instance site=north; commas separate alternatives.
+    """
+
+    path_column: str | None = None
+    start_column: str | None = None
+    end_column: str | None = None
+    audio_root: Path | None = None
+    where: tuple[str, ...] = ()
+
+    def read(self, data: Path | Sequence[Path]) -> Clips:
+        """The clips of files, folders and tables."""
+        return _read(self, data, labels=False)
 
 
 @Parameter(name="*", negative=())
@@ -56,16 +81,20 @@ class Columns:
 
     def read(self, data: Path) -> Clips:
         """The clips of DATA."""
-        from earshot.data.readers import read_clips
+        return _read(self, data, labels=True)
 
-        options = asdict(self)
-        where = {}
-        for condition in options.pop("where"):
-            column, equals, value = condition.partition("=")
-            if not equals:
-                raise EarshotError(complaint("--where", "condition", condition, "COLUMN=VALUE"))
-            where[column] = value
-        return read_clips(data, where=where or None, **options)
+
+def _read(columns: Columns | SoundColumns, data: Path | Sequence[Path], *, labels: bool) -> Clips:
+    from earshot.data.readers import read_clips
+
+    options = asdict(columns)
+    where = {}
+    for condition in options.pop("where"):
+        column, equals, value = condition.partition("=")
+        if not equals:
+            raise EarshotError(complaint("--where", "condition", condition, "COLUMN=VALUE"))
+        where[column] = value
+    return read_clips(data, where=where or None, labels=labels, **options)
 
 
 def name_of(data: Path) -> str:

@@ -17,6 +17,7 @@ LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 @app.command
 def audit(
     data: Path,
+    /,
     *,
     columns: Columns | None = None,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,

@@ -9,11 +9,13 @@ from cyclopts import Parameter
 
 from earshot.commands.app import Columns, app
 from earshot.console import ConsoleMonitor
+from earshot.errors import ConfigError, complaint
 
 
 @app.command
 def augment(
     data: Path,
+    /,
     *,
     output: Annotated[Path, Parameter(alias="-o")],
     copies: int | None = None,
@@ -44,6 +46,9 @@ def augment(
     """
     from earshot.data.augmented import load_offline_config, with_test_side, write_augmented
 
+    if data.is_dir() and data.resolve() in output.resolve().parents:
+        fix = "Inside, it would be taken for a class."
+        raise ConfigError(complaint("--output", "folder", str(output), f"one outside of {data}", fix))
     config = load_offline_config(steps, copies=copies, seed=seed, rate_hz=rate_hz, format=file_format)
     clips = (columns or Columns()).read(data)
     clips = with_test_side(clips, test_fold=test_fold, test_fraction=hold_out, seed=config.seed)

@@ -13,7 +13,7 @@ from earshot.console import ConsoleMonitor
 
 @app.command
 def compare(
-    *runs: Path,
+    *runs: Annotated[Path, Parameter(required=True)],
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     no_latency: bool = False,
     quiet: bool = False,

@@ -23,6 +23,7 @@ def corpora() -> None:
 @app.command(name="fetch")
 def fetch_corpus(
     name: str,
+    /,
     *,
     classes: str = "",
     folds: str = "",

@@ -15,6 +15,7 @@ from earshot.console import ConsoleMonitor
 def explain(
     model: Path,
     file: Path,
+    /,
     *,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     class_name: Annotated[str | None, Parameter(name="--class")] = None,

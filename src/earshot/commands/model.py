@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from earshot.commands.app import Columns, app, must_be_writable, name_of, reproduction
+from earshot.commands.app import Columns, SoundColumns, app, must_be_writable, name_of, reproduction
 from earshot.console import ConsoleMonitor
 from earshot.errors import EarshotError, complaint
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @app.command
 def train(
     data: Path,
+    /,
     *,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     recipe: str = "default",
@@ -93,7 +94,8 @@ def train(
 @app.command
 def predict(
     model: Path,
-    *paths: Path,
+    /,
+    *paths: Annotated[Path, Parameter(required=True)],
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     top: int | None = None,
     reject: bool = False,
@@ -101,13 +103,14 @@ def predict(
     precision: float | None = None,
     windows: bool = False,
     device: str = "auto",
+    columns: SoundColumns | None = None,
     quiet: bool = False,
 ) -> None:
     """Score sounds with a model: a row a file, streamed; a bad file keeps its row with the reason.
 
     Args:
         model: Model folder, such as RUN/model.
-        paths: Sound files and folders, any depth, or a CSV file of files and segments.
+        paths: Sound files and folders, any depth, or CSV files of files and segments.
         output: File to write, .csv, .json or .parquet; without it the best guesses are printed.
         top: Write only the N best classes instead of a column a class.
         reject: Give no label to silence, background classes and sounds unlike those of every class.
@@ -119,7 +122,7 @@ def predict(
     """
     from earshot.deploy.bundle import Bundle
     from earshot.deploy.choices import Chooser
-    from earshot.deploy.predict import RowWriter, predict_paths, prediction_rows
+    from earshot.deploy.predict import RowWriter, judge_files, prediction_rows, score_files
     from earshot.deploy.window_rows import window_rows
 
     if top is not None and top < 1:
@@ -134,8 +137,8 @@ def predict(
         def show(done: int, total: int) -> None:
             monitor.progress("predicting", done, total)
 
-        with_novelty = chooser.needs_novelty
-        clips, scored = predict_paths(bundle, paths, with_novelty=with_novelty, on_progress=show)
+        clips = (columns or SoundColumns()).read(paths)
+        scored = (judge_files if chooser.needs_novelty else score_files)(bundle, clips, on_progress=show)
         shown = 1 if output is None else top
         if windows:
             rows = window_rows(bundle, clips, chooser=chooser, top=top or shown, on_progress=show)
@@ -187,6 +190,7 @@ def print_row(row: dict[str, Any]) -> None:
 def evaluate(
     model: Path,
     data: Path,
+    /,
     *,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     corruptions: str = "",
@@ -229,6 +233,8 @@ def evaluate(
         )
         about = f"{metrics['n_clips']} clips"
         about += f", {metrics['n_failed']} could not be read" if metrics["n_failed"] else ""
+        if metrics.get("n_heard_in_training"):
+            about += f", {metrics['n_heard_in_training']} of them heard in training"
         print(accuracy_line(about, metrics))
         if corruptions:
             scores = CorruptionScores.from_dict(metrics["corruptions"])

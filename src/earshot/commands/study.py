@@ -15,6 +15,7 @@ from earshot.errors import EarshotError, complaint
 @app.command
 def study(
     name: str,
+    /,
     *,
     data: Path | None = None,
     protocol: str = "",

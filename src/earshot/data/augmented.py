@@ -25,6 +25,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import soundfile
 import tomli_w
 import torch
@@ -46,7 +47,7 @@ from earshot.data import fields
 from earshot.data.clips import Clips
 from earshot.data.provenance import Journal, VariantFile, write_csv, write_renamed
 from earshot.data.splits import check_no_leak, hold_out, merge_duplicates, trainable
-from earshot.errors import ConfigError, DataError, DecodeError, complaint
+from earshot.errors import ConfigError, DataError, DecodeError, Words, complaint, rule_of
 from earshot.files import sha256_of, write_whole
 from earshot.monitor import Monitor, Silent
 
@@ -112,7 +113,8 @@ def load_offline_config(path: str | os.PathLike[str] | None = None, **changes: A
             values = tomllib.loads(Path(path).read_text("utf-8"))
         except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
             rule, fix = "a TOML file", "docs/augmentation.md shows one."
-            raise ConfigError(complaint(where, "file", str(error), rule, fix)) from error
+            said = Words(getattr(error, "strerror", None) or error)
+            raise ConfigError(complaint(where, "file", said, rule, fix)) from error
     values |= {key: value for key, value in changes.items() if value is not None}
     try:
         return OfflineConfig.model_validate(values)
@@ -120,7 +122,7 @@ def load_offline_config(path: str | os.PathLike[str] | None = None, **changes: A
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "settings"
         fix = "docs/augmentation.md lists the keys."
-        raise ConfigError(complaint(where, field, first["input"], first["msg"], fix)) from error
+        raise ConfigError(complaint(where, field, first["input"], rule_of(first), fix)) from error
 
 
 def with_test_side(
@@ -140,14 +142,15 @@ def with_test_side(
     if has_test or (test_fold is not None and test_fraction is not None):
         rule = "one way to choose the test side"
         there = "a test split in the data" if has_test else "a fold and a fraction"
-        raise ConfigError(complaint("augment", "test side", there, rule, "Leave the option out."))
+        raise ConfigError(complaint("augment", "test side", Words(there), rule, "Leave the option out."))
     clips = merge_duplicates(clips, _contents(clips))
     if test_fraction is not None:
         test = hold_out(clips, test_fraction=test_fraction, seed=seed).test
     else:
         test = np.flatnonzero((clips.table["fold"] == test_fold).fillna(False)).astype(np.int64)
     if not len(test):
-        rule = f"one of the folds {sorted({int(fold) for fold in clips.table['fold'].dropna()})}"
+        folds = sorted({int(fold) for fold in clips.table["fold"].dropna()})
+        rule = f"one of the folds {', '.join(map(str, folds))}" if folds else "data with folds of their own"
         raise ConfigError(complaint("augment", "test_fold", test_fold, rule, "Or give a share to hold out."))
     split = np.where(clips.table["split"] == "", "train", clips.table["split"]).astype(object)
     split[test] = "test"
@@ -191,7 +194,7 @@ def write_augmented(
     config, monitor, home = config or OfflineConfig(), monitor or Silent(), Path(folder)
     _check_data(clips, home)
     check_steps(config.steps)
-    _claim(home, config)
+    _claim(home, config, clips)
     writer = _Writer(home, config, limits)
     sources, good, skipped = _sources(clips, config), list[_Source](), list[tuple[str, str]]()
     for i, source in enumerate(sources):
@@ -235,8 +238,8 @@ def _check_data(clips: Clips, home: Path) -> None:
         raise ConfigError(complaint("augment", "output folder", str(home), rule, f"There is {inside!r}."))
 
 
-def _claim(home: Path, config: OfflineConfig) -> None:
-    """Writes the settings, or makes sure that they are those of the files that are there."""
+def _claim(home: Path, config: OfflineConfig, clips: Clips) -> None:
+    """Writes the settings, or makes sure that they and the test side are those of the files that are there."""
     settings = home / SETTINGS_FILE
     if settings.exists():
         if load_offline_config(settings) != config:
@@ -244,8 +247,25 @@ def _claim(home: Path, config: OfflineConfig) -> None:
             raise ConfigError(
                 complaint("augment", "output folder", str(home), rule, "Give another one with -o.")
             )
+        _check_sides(home, clips)
         return
     write_whole(settings, tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
+
+
+def _check_sides(home: Path, clips: Clips) -> None:
+    """A corpus that is finished keeps its test side: models may have learned from the others, variants and all."""
+    try:
+        table = pd.read_csv(home / CLIPS_FILE, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        return  # an earlier start was stopped
+    was_test = dict(zip(table["source"], table["split"] == "test", strict=True))
+    for own, split in zip(clips.ids, clips.table["split"], strict=True):
+        if was_test.get(fields.escape_cell(own), split == "test") != (split == "test"):
+            there = Words("judged on" if split == "test" else "learned from")
+            rule = f"the same side as in {home / CLIPS_FILE}"
+            raise ConfigError(
+                complaint("augment", f"clip {own}", there, rule, "Give another folder with -o.")
+            )
 
 
 def _sources(clips: Clips, config: OfflineConfig) -> list[_Source]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -17,6 +16,7 @@ from earshot.data.scan import Listing
 # Names after ESC-50: FOLD-CLIP-TAKE[-TARGET].ext, where CLIP is the source recording and TAKE a letter.
 # A letter is asked for so that dates (2021-05-03, 01-05-2021) are not taken for it.
 # Source: https://github.com/karolpiczak/ESC-50
+_N_NAMED = 3  # of the sounds that a note on those left out names
 _ESC_NAME = re.compile(r"(?P<fold>\d{1,2})-(?P<clip>\w+)-(?P<take>[A-Za-z]{1,3})(?:-(?P<target>\d+))?")
 # Class folders after ESC-10: `001 - Dog bark`.
 _NUMBERED = re.compile(r"\d+ *- *(?P<name>\S.*)")
@@ -103,12 +103,20 @@ def left_out_notes(listing: Listing, skipped: Sequence[tuple[str, str]]) -> list
     """Lines on what was found and not used: by reason for sounds, by extension for other files."""
     notes = []
     if skipped:
-        counts = ", ".join(f"{reason} {n}" for reason, n in Counter(reason for _, reason in skipped).items())
-        notes.append(f"skipped: {counts}")
+        names_of: dict[str, list[str]] = {}
+        for path, reason in skipped:
+            names_of.setdefault(reason, []).append(fields.printable(PurePath(path).name))
+        notes.append("skipped: " + ", ".join(_counted(*item) for item in names_of.items()))
     if listing.others:
         kinds = (f"{fields.printable(ext) or 'no extension'} {n}" for ext, n in listing.others.most_common(5))
         notes.append(f"not sounds: {', '.join(kinds)}")
     return notes
+
+
+def _counted(reason: str, names: Sequence[str]) -> str:
+    """A reason with how many there are of it, and the first of them."""
+    more = ["..."] if len(names) > _N_NAMED else []
+    return f"{reason} {len(names)} ({', '.join([*names[:_N_NAMED], *more])})"
 
 
 def _parts(path: str, root: str) -> tuple[str, ...]:

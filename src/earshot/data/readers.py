@@ -65,7 +65,9 @@ def read_clips(
     if not isinstance(data, str | os.PathLike):
         if labels:
             raise DataError(complaint("data", "sources", len(data), "one folder, CSV file or frame"))
-        return _joined([read_clips(one, where=where, labels=False) for one in data])
+        given = {f"{field.removesuffix('_s')}_column": name for field, name in columns.items()}
+        parts = [read_clips(one, where=where, labels=False, audio_root=audio_root, **given) for one in data]
+        return _joined(parts)
     path = _absolute(resolve_data(data) if labels and os.fspath(data) else data)
     if Path(path).is_dir():
         corpus = (tables.corpus_table(path) or speakers.speaker_table(path)) if labels else ""
@@ -174,12 +176,15 @@ def _nothing_found(
 ) -> DataError:
     kinds = ", ".join(sorted(AUDIO_EXTENSIONS))
     rule = f"sound files ({kinds})" + (f" in one of these layouts: {layouts.LAYOUTS}" if labels else "")
+    what = "number of labelled sounds" if labels else "number of sounds"
     seen = "; ".join(layouts.left_out_notes(listing, skipped)) or "the folder is empty"
     fix = f"Found: {fields.printable(seen)}."
+    if labels and skipped and all(reason == "no_label" for _, reason in skipped):
+        fix += f" They lie in no class folder: is {fields.printable(str(Path(root).parent))} meant?"
     csvs = sorted(p.name for p in Path(root).iterdir() if p.suffix.lower() == ".csv") if labels else []
     if csvs:
         fix += f" If {fields.printable(csvs[0])} names the labels, give that file."
-    return DataError(complaint(fields.printable(root), "number of labelled sounds", 0, rule, fix))
+    return DataError(complaint(fields.printable(root), what, 0, rule, fix))
 
 
 def _read_file(path: str) -> Clips:

@@ -238,7 +238,7 @@ def merge_duplicates(clips: Clips, contents: list[str]) -> Clips:
             j = first[ranges[i]]
             if labels[i] != labels[j]:
                 clash = clash or f"{ids[j]} ({labels[j]}) and {ids[i]} ({labels[i]})"
-    notes = [f"{n_copies} clips are copies of others: grouped with them"] if n_copies else []
+    notes = [f"copies of other clips, grouped with them: {n_copies}"] if n_copies else []
     notes += [f"the same sound has two labels: {clash}"] if clash else []
     return clips.assign(group=[root(group) for group in groups], notes=notes) if notes else clips
 

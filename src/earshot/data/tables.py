@@ -246,7 +246,7 @@ def audio_folder(paths: pd.Series, table_path: str, audio_root: str | os.PathLik
             if any(_exists(folder, path) for path in paths.iloc[:n_tried]):
                 return os.path.normpath(folder)
     first, rule = str(candidates[0] / paths.iloc[0]), "at least one file that exists"
-    fix = "Give the folder that the paths start from as audio root."
+    fix = "Give the folder that the paths start from as audio_root (--audio-root)."
     raise DataError(complaint(fields.printable(table_path) or "table", "path", first, rule, fix))
 
 

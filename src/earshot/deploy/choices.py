@@ -13,7 +13,7 @@ import numpy as np
 
 from earshot.deploy.bundle import Bundle, Judgement
 from earshot.deploy.decisions import is_background
-from earshot.errors import ConfigError, complaint
+from earshot.errors import ConfigError, Words, complaint
 from earshot.evaluation.predictions import THRESHOLD
 
 REFUSALS: dict[str, str] = {
@@ -61,7 +61,11 @@ class Chooser:
         limits = decisions.build_thresholds(multilabel=many)
         if precision is not None and precision not in limits:
             rule = f"one that the model was fitted for ({_listed(limits)})"
-            fix = "Train with decisions.wanted_precisions to have another." if 0 < precision < 1 else ""
+            fix = "Train with decisions.wanted_precisions to have another."
+            if not limits:
+                fix = "`earshot train` fits some, `AudioClassifier` does not."
+            elif not 0 < precision < 1:
+                rule, fix = f"a number between 0 and 1, {rule}", ""
             raise ConfigError(complaint("--precision", "precision", precision, rule, fix))
         self.thresholds = None if precision is None else limits[precision]
 
@@ -69,6 +73,11 @@ class Chooser:
     def needs_novelty(self) -> bool:
         """Whether clips must be judged, not only scored."""
         return self.reject
+
+    @property
+    def may_refuse(self) -> bool:
+        """Whether a clip that was scored can be left without a label."""
+        return self.reject or self.thresholds is not None or self.multilabel
 
     def answer(self, judgement: Judgement | None, *, reason: str = "") -> Answer:
         """The answer for a clip; None for one that could not be read. `reason` is that of its decoding."""
@@ -120,9 +129,9 @@ class Chooser:
 
 
 def _missing(option: str, what: str, multilabel: bool) -> str:
-    fix = "Models of `earshot train` have it unless their recipe says otherwise."
+    fix = "`earshot train` makes such models unless their recipe says otherwise; `AudioClassifier` does not."
     fix = "With several labels a clip, use --precision." if multilabel else fix
-    return complaint(option, "model", f"without {what}", f"one that has {what}", fix)
+    return complaint(option, "model", Words(f"one without {what}"), f"one that has {what}", fix)
 
 
 def _listed(values: Iterable[float]) -> str:

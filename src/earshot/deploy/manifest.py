@@ -90,10 +90,9 @@ def check_manifest(folder: Path) -> frozenset[str]:
     path = folder / "manifest.json"
     if not path.is_file():
         what = "a file" if folder.is_file() else "no model folder"
-        raise BundleError(
-            f"{folder}: this is {what}; expected a folder with manifest.json, as `earshot train` writes to "
-            "RUN/model."
-        )
+        rule, inside = "a folder with manifest.json, as `earshot train` writes to RUN/model", folder / "model"
+        fix = f"Is {inside} meant?" if (inside / path.name).is_file() else ""
+        raise BundleError(f"{folder}: this is {what}; expected {rule}. {fix}".strip())
     if path.stat().st_size > _MAX_MANIFEST_BYTES:
         raise BundleError(
             complaint(path, "size", path.stat().st_size, f"<= {_MAX_MANIFEST_BYTES} bytes", fix)

@@ -19,7 +19,7 @@ from earshot.data.clips import Clips
 from earshot.deploy.bundle import Bundle, Judgement
 from earshot.deploy.choices import Chooser
 from earshot.deploy.decoded import decoded
-from earshot.errors import ConfigError, EarshotError, complaint
+from earshot.errors import ConfigError, complaint
 from earshot.evaluation.predictions import safe_cell
 from earshot.files import usual_mode
 
@@ -113,17 +113,21 @@ def prediction_row(
         row |= {"start_s": times[0], "end_s": times[1]}
     answer = chooser.answer(judgement, reason=outcome.reason)
     row |= {"label": answer.label, "confidence": answer.confidence, **answer.columns}
-    row |= _class_columns(chooser.classes, None if judgement is None else judgement.probs, top=top)
+    probs = None if judgement is None else judgement.probs
+    row |= _class_columns(chooser.classes, probs, top=top, first=0 if chooser.may_refuse else 1)
     return row | {"status": outcome.status, "reason": outcome.reason, "message": outcome.message}
 
 
-def _class_columns(classes: Sequence[str], probs: NDArray[np.float32] | None, *, top: int | None) -> Row:
+def _class_columns(
+    classes: Sequence[str], probs: NDArray[np.float32] | None, *, top: int | None, first: int
+) -> Row:
+    """A column a class, or names and probabilities of the `top` best from rank `first` on."""
     if top is None:
         values = [None] * len(classes) if probs is None else [round(float(p), 6) for p in probs]
         return {f"p_{name}": value for name, value in zip(classes, values, strict=True)}
     best: list[int] = [] if probs is None else np.argsort(-probs, kind="stable").tolist()
     row: Row = {}
-    for rank in range(1, min(top, len(classes))):
+    for rank in range(first, min(top, len(classes))):
         k = None if probs is None else best[rank]
         row[f"label_{rank + 1}"] = "" if k is None else classes[k]
         row[f"confidence_{rank + 1}"] = None if k is None or probs is None else round(float(probs[k]), 6)
@@ -268,8 +272,6 @@ def predict_paths(
     """
     from earshot.data.readers import read_clips
 
-    if not sources:
-        raise EarshotError(complaint("predict", "paths", [], "at least one file or folder"))
     clips = read_clips([str(source) for source in sources], labels=False)
     score = judge_files if with_novelty else score_files
     return clips, score(model, clips, on_progress=on_progress)

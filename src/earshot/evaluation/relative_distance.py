@@ -21,7 +21,7 @@ from earshot.errors import DataError, complaint
 Floats = NDArray[np.float64]
 Float32s = NDArray[np.float32]
 
-N_AXES = 60
+N_AXES, MIN_AXES, CLIPS_PER_AXIS = 60, 8, 5
 BACKGROUND_SHARE = 0.9
 MIN_CLIPS_PER_CLASS = 3  # on average; with fewer the spread within classes is unknown
 
@@ -145,13 +145,17 @@ class RelativeDistance:
 
 
 def _main_axes(standardised: Floats) -> Floats:
-    """The directions of the largest spread, at most N_AXES. Shape: [N, D] -> [P, D]."""
+    """The directions of the largest spread, fewer where there are few clips. Shape: [N, D] -> [P, D].
+
+    Along as many axes as there are clips those learned from lie farther out than any other, for they span them all;
+    along very few, noise lies within.
+    """
     from scipy.linalg import eigh
 
     n, n_features = standardised.shape
     is_tall = n >= n_features
     products = standardised.T @ standardised if is_tall else standardised @ standardised.T
-    first = max(0, len(products) - N_AXES)
+    first = max(0, len(products) - min(N_AXES, max(MIN_AXES, n // CLIPS_PER_AXIS)))
     spread, vectors = eigh(products, subset_by_index=(first, len(products) - 1))
     spread, vectors = spread[::-1], vectors[:, ::-1]
     n_axes = max(1, int((spread > 1e-10 * max(float(spread[0]), 1e-12)).sum()))

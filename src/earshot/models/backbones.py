@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 from torch import Tensor
 
-from earshot.errors import ConfigError, complaint
+from earshot.errors import ConfigError, complaint, rule_of
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _FETCHED = ("config.json", "model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
@@ -145,7 +145,9 @@ class PretrainedConfig(BaseModel):
             shape = wanted(**{field.name: raw[field.name] for field in fields(wanted) if field.name in raw})
         except ValidationError as error:
             first = error.errors()[0]
-            raise ConfigError(complaint(path, str(first["loc"][0]), first["input"], first["msg"])) from error
+            raise ConfigError(
+                complaint(path, str(first["loc"][0]), first["input"], rule_of(first))
+            ) from error
         except (OSError, ValueError, TypeError) as error:
             raise ConfigError(complaint(path, "content", error, "a transformers configuration")) from error
         return self.model_copy(update={"backbone": shape})

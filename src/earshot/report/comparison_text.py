@@ -12,7 +12,7 @@ from earshot.report.comparison import ComparisonValues, p_value, size_text, verd
 from earshot.report.page import THIN_SPACE
 
 _RUN_HEADER = ("run", "accuracy", "95 % interval", "log loss", "ECE", "training", "a window", "size")
-_PAIR_HEADER = ("pair", "points", "95 % interval", "p by groups", "p by clips", "")
+_PAIR_HEADER = ("pair", "points", "95 % interval", "p by groups", "p by clips", "clips needed", "")
 
 
 def comparison_text(values: ComparisonValues) -> str:
@@ -69,5 +69,6 @@ def _pair_cells(pair: Mapping[Any, Any]) -> list[str]:
         f"{100 * pair['low']:+.1f} to {100 * pair['high']:+.1f}",
         p_value(pair["p_groups_holm"]),
         p_value(pair["p_mcnemar_holm"]),
+        "-" if pd.isna(pair["n_clips_needed"]) else f"{int(pair['n_clips_needed'])}",
         "clear" if pair["clear"] else "can be luck",
     ]

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from earshot.errors import ConfigError, complaint
+from earshot.errors import ConfigError, complaint, rule_of
 from earshot.studies.spec import Study
 
 
@@ -53,8 +53,8 @@ def read_study(values: Mapping[str, Any]) -> Study:
         field = ".".join(str(part) for part in first["loc"]) or "study"
         if first["loc"][:1] == ("rows",) and len(first["loc"]) > 1:
             field += f" (row {rows[int(first['loc'][1])].get('id')!r})"
-        rule = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        raise ConfigError(complaint(f"study {values.get('name')}", field, first["input"], rule)) from error
+        where = f"study {values.get('name')}"
+        raise ConfigError(complaint(where, field, first["input"], rule_of(first))) from error
 
 
 def expanded(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from earshot.errors import ConfigError, complaint
+from earshot.errors import ConfigError, complaint, rule_of
 from earshot.monitor import Monitor, Silent
 from earshot.recipe import load_recipe
 from earshot.studies.spec import Study
@@ -80,7 +80,7 @@ def under_protocol(study: Study, name: str) -> Study:
         try:
             training = TrainingConfig.model_validate(row.training.model_dump() | changes)
         except ValidationError as error:
-            rule = error.errors()[0]["msg"].removeprefix("Value error, ")
+            rule = rule_of(error.errors()[0])
             where = f"study {study.name}, row {row.id}"
             raise ConfigError(complaint(where, f"protocols.{name}.training", changes, rule)) from error
         rows.append(row.model_copy(update={"training": training}))

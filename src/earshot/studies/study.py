@@ -9,6 +9,7 @@ from pathlib import Path
 
 from earshot.data.fields import printable
 from earshot.deploy.bundle import environment
+from earshot.errors import EarshotError
 from earshot.runfolder import RunFolder
 from earshot.studies.data import facts
 from earshot.studies.everything import everything_tried
@@ -42,9 +43,15 @@ def run_study(asked: StudyRun) -> FinishedStudy:
     """
     if isinstance(asked.study, str):
         asked = replace(asked, study=load_study(asked.study))  # before a folder is made for a name mistyped
+    is_new = not asked.folder.exists()
     folder = RunFolder(asked.folder)
     with folder.locked():
-        result = run_rows(asked, folder)
+        try:
+            result = run_rows(asked, folder)
+        except EarshotError:
+            if is_new:
+                folder.remove_if_empty()
+            raise
         page = page_of(result, asked)
         name = result.protocol + ("-quick" if asked.quick else "")
         folder.write(f"{name}.html", render(page).encode("utf-8", errors="backslashreplace"))
