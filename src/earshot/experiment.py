@@ -261,6 +261,7 @@ class _Run:
         fitted = fit_novelty(
             bundle.families,
             known,
+            weights={name: member.weight for name, member in bundle.config.members.items()},
             rate_hz=self.recipe.audio.rate_hz,
             kept=self.recipe.decisions.known_kept,
             on_progress=lambda n, total: self.experiment.monitor.progress("unknown sounds", n, total),

@@ -303,7 +303,7 @@ def detectors(bundle):
         for name, width in widths.items()
     }
     scales = {name: np.array([[0.0, 0.0], [1.0, 1.0]]) for name in widths}
-    return NoveltyModel(fitted, scales, np.ones(2))
+    return NoveltyModel(fitted, scales, dict.fromkeys(widths, 1.0), np.ones(2))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import safetensors.numpy
 import torch
 
 from earshot.deploy.novelty import (
+    ARTIFICIAL_SLOPE,
     NOVELTY_FILE,
     NoveltyModel,
     WithEmbedding,
@@ -33,7 +34,7 @@ def detector(n_features=6, seed=0):
 def model():
     detectors = {"cnn": tuple(detector(6, seed) for seed in range(2)), "fast": (detector(9),)}
     scales = {name: np.array([[1.0, 0.5], [2.0, 3.0]]) for name in detectors}
-    return NoveltyModel(detectors, scales, np.array([2.0, 4.0]))
+    return NoveltyModel(detectors, scales, {"cnn": 0.7, "fast": 0.3}, np.array([2.0, 4.0]))
 
 
 def embeddings(seed=0):
@@ -68,8 +69,17 @@ def test_novelty_is_the_larger_of_two_means_over_members_and_fold_models():
         }
         column = ("score", "artificial_score").index(kind)
         units = [(v - built.scales[n][0, column]) / built.scales[n][1, column] for n, v in by_member.items()]
-        means.append(np.mean(units) / built.spans[column])
-    assert built.score(given) == pytest.approx(max(means))
+        means.append((0.7 * units[0] + 0.3 * units[1]) / built.spans[column])
+    far, artificial = means
+    assert built.score(given) == pytest.approx(max(far, 1 + ARTIFICIAL_SLOPE * (artificial - 1)))
+
+
+def test_likeness_to_a_made_up_sound_counts_from_its_limit_on_and_little_below():
+    built = model()
+    limit = {name: np.array([[-9.0], [0.5 + 3.0 * built.spans[1]]]) for name in built.scales}
+    assert built.combine(limit)[0] == pytest.approx(1)
+    half = {name: np.array([[-9.0], [0.5 + 1.5 * built.spans[1]]]) for name in built.scales}
+    assert built.combine(half)[0] == pytest.approx(0)
 
 
 def test_scores_of_fold_models_are_averaged():
@@ -106,6 +116,8 @@ def test_what_is_stored_scores_the_same(tmp_path):
         {"cnn/scale": np.array([[0.0, 0.0], [1.0, -1.0]])},
         {"cnn/scale": np.zeros((2, 2), np.float32)},
         {"cnn/scale": None, "fast/scale": None},
+        {"cnn/weight": None},
+        {"cnn/weight": np.array([0.0])},
         {"cnn/2/axes": None},
         {"cnn/2/axes": np.zeros((6, 7), np.float32)},
         {"cnn/3/axes": np.zeros((6, 6), np.float32)},

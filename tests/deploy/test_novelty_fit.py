@@ -15,6 +15,7 @@ from .conftest import SVM, network_member
 
 RATE_HZ, LENGTH = 4_000, 1_600
 KINDS = ("hum", "ticks")
+WEIGHTS = {"fast": 0.4, "cnn": 0.6}
 
 
 def sounds(kinds=KINDS, *, n=24, first_seed=0):
@@ -56,7 +57,7 @@ def novelty_of(fitted, members, clips):
 def fitted():
     known = known_sounds()
     members = svm_members(known)
-    return fit_novelty({"fast": members}, known, rate_hz=RATE_HZ, kept=0.95), members
+    return fit_novelty({"fast": members}, known, weights=WEIGHTS, rate_hz=RATE_HZ, kept=0.95), members
 
 
 def test_new_sounds_of_the_classes_pass_and_others_do_not(fitted):
@@ -79,19 +80,24 @@ def test_the_limit_keeps_what_was_asked_for_out_of_fold(fitted):
 def test_background_clips_do_not_set_the_limit():
     known = known_sounds(is_background=True)
     members = svm_members(known)
-    found = fit_novelty({"fast": members}, known, rate_hz=RATE_HZ, kept=0.9)
+    found = fit_novelty({"fast": members}, known, weights=WEIGHTS, rate_hz=RATE_HZ, kept=0.9)
     assert np.mean(found.scores[known.labels == 0] <= 1.0) == pytest.approx(0.9, abs=0.05)
 
 
 def test_too_few_clips_give_no_detectors():
     known = known_sounds(n=3)
-    assert fit_novelty({"fast": svm_members(known_sounds())}, known, rate_hz=RATE_HZ, kept=0.95) is None
+    assert (
+        fit_novelty({"fast": svm_members(known_sounds())}, known, weights=WEIGHTS, rate_hz=RATE_HZ, kept=0.95)
+        is None
+    )
 
 
 def test_an_embedding_too_wide_is_left_alone(monkeypatch):
     known = known_sounds()
     monkeypatch.setattr(novelty_fit, "MAX_EMBEDDING", 100)
-    assert fit_novelty({"fast": svm_members(known)}, known, rate_hz=RATE_HZ, kept=0.95) is None
+    assert (
+        fit_novelty({"fast": svm_members(known)}, known, weights=WEIGHTS, rate_hz=RATE_HZ, kept=0.95) is None
+    )
 
 
 def test_networks_and_classical_models_are_heard_together():
@@ -99,7 +105,9 @@ def test_networks_and_classical_models_are_heard_together():
     steps = []
     networks = [network_member(seed) for seed in range(3)]
     families = {"fast": svm_members(known), "cnn": networks}
-    found = fit_novelty(families, known, rate_hz=RATE_HZ, kept=0.95, on_progress=lambda *n: steps.append(n))
+    found = fit_novelty(
+        families, known, weights=WEIGHTS, rate_hz=RATE_HZ, kept=0.95, on_progress=lambda *n: steps.append(n)
+    )
     assert {name: len(each) for name, each in found.model.detectors.items()} == {"fast": 3, "cnn": 3}
     assert found.model.detectors["cnn"][0].n_features == networks[0].network.head.in_features
     assert steps == [(1, 2), (2, 2)]
@@ -108,6 +116,6 @@ def test_networks_and_classical_models_are_heard_together():
 def test_of_very_many_clips_an_even_share_is_heard(monkeypatch):
     known = known_sounds()
     monkeypatch.setattr(novelty_fit, "MAX_CLIPS", 30)
-    found = fit_novelty({"fast": svm_members(known)}, known, rate_hz=RATE_HZ, kept=0.95)
+    found = fit_novelty({"fast": svm_members(known)}, known, weights=WEIGHTS, rate_hz=RATE_HZ, kept=0.95)
     assert len(found.rows) == 30
     assert np.bincount(known.labels[found.rows]).tolist() == [15, 15]

@@ -2,8 +2,9 @@
 
 Conventions: an embedding is what a network's last layer sees, or the features of a classical model: [C] a clip, the
 mean over its windows. Detectors tell two things of it: how far it is from every class, and how near to a made-up
-noise or tone. Each is averaged over fold models and over members, in units of its spread over known sounds; the
-larger of the two is the novelty: about 0 for a typical sound of the classes, 1 at the limit.
+noise or tone. Each is averaged over fold models, and over members by their weights in the pool, in units of its
+spread over known sounds; the larger of the two is the novelty: about 0 for a typical sound of the classes, 1 at the
+limit. Below its own limit the second says little of real sounds, so it falls off faster there.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from earshot.models.member import ClassicalMember, Member, NetworkMember, fused
 
 NOVELTY_FILE = "novelty.safetensors"
 MAX_EMBEDDING = 4096  # a wider one is hardly a summary of a sound, and its main axes cost too much
+
+ARTIFICIAL_SLOPE = 2.0  # of the novelty of made-up sounds around its limit; that of distances has 1
 
 Embeddings = Mapping[str, NDArray[np.floating]]
 
@@ -83,11 +86,13 @@ def detector_scores(
 
 
 def mean_units(
-    scores: Mapping[str, NDArray[np.float64]], scales: Mapping[str, NDArray[np.float64]]
+    scores: Mapping[str, NDArray[np.float64]],
+    scales: Mapping[str, NDArray[np.float64]],
+    weights: Mapping[str, float],
 ) -> NDArray[np.float64]:
-    """Each member's two scores [2, n] in units of its centres and spreads [2, 2], averaged over members [2, n]."""
+    """Each member's two scores [2, n] in units of its centres and spreads [2, 2]; their weighted mean [2, n]."""
     units = [(scores[name] - scale[0][:, None]) / scale[1][:, None] for name, scale in scales.items()]
-    return np.asarray(np.mean(units, axis=0))
+    return np.asarray(np.average(units, axis=0, weights=[weights[name] for name in scales]))
 
 
 @dataclass(frozen=True)
@@ -96,11 +101,13 @@ class NoveltyModel:
 
     Args:
         scales: of each member, centre and spread [2] of its two scores over known sounds.
+        weights: of each member, above 0.
         spans: how many of those units each score, averaged over members, is from typical to its limit [2].
     """
 
     detectors: dict[str, tuple[RelativeDistance, ...]]
     scales: dict[str, NDArray[np.float64]]
+    weights: dict[str, float]
     spans: NDArray[np.float64]
 
     def score(self, embeddings: Embeddings) -> float:
@@ -113,13 +120,15 @@ class NoveltyModel:
 
     def combine(self, scores: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """Novelty [n] from each member's two scores [2, n]."""
-        return np.asarray((mean_units(scores, self.scales) / self.spans[:, None]).max(axis=0))
+        far, artificial = mean_units(scores, self.scales, self.weights) / self.spans[:, None]
+        return np.asarray(np.maximum(far, 1.0 + ARTIFICIAL_SLOPE * (artificial - 1.0)))
 
     def to_bytes(self) -> bytes:
         """The content of novelty.safetensors."""
         arrays: dict[str, NDArray[Any]] = {"spans": self.spans}
         for name, detectors in self.detectors.items():
             arrays[f"{name}/scale"] = self.scales[name]
+            arrays[f"{name}/weight"] = np.array([self.weights[name]])
             for i, detector in enumerate(detectors):
                 arrays |= {f"{name}/{i + 1}/{part}": a for part, a in detector.to_arrays().items()}
         return safetensors.numpy.save(arrays)
@@ -142,14 +151,17 @@ def read_novelty(path: Path, widths: Mapping[str, Sequence[int]]) -> NoveltyMode
             for name in names
         }
         scales = {name: _numbers(arrays.pop(f"{name}/scale"), (2, 2)) for name in names}
+        weights = {name: float(_numbers(arrays.pop(f"{name}/weight"), (1,))[0]) for name in names}
         spans = _numbers(arrays.pop("spans"), (2,))
         if (spans <= 0).any() or any((scale[1] <= 0).any() for scale in scales.values()):
             raise ValueError("a spread is not above 0")
+        if any(weight <= 0 for weight in weights.values()):
+            raise ValueError("a weight is not above 0")
         if arrays or not names:
             raise ValueError(f"{sorted(arrays)[:3]} belong to no member")
     except (SafetensorError, KeyError, ValueError, DataError) as error:
         raise BundleError(f"{path}: the novelty detectors cannot be read ({error}). Train again.") from error
-    return NoveltyModel(detectors, scales, spans)
+    return NoveltyModel(detectors, scales, weights, spans)
 
 
 def _detector(arrays: dict[str, NDArray[Any]], prefix: str, width: int) -> RelativeDistance:

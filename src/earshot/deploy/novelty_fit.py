@@ -73,6 +73,7 @@ def fit_novelty(
     families: Mapping[str, Sequence[Member]],
     known: KnownSounds,
     *,
+    weights: Mapping[str, float],
     rate_hz: int,
     kept: float,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -81,6 +82,7 @@ def fit_novelty(
 
     Args:
         families: of each member the fold models, in the order of the folds; their front ends may be shared.
+        weights: of each member in the pool, above 0.
         kept: share of known clips that the limit is to keep.
 
     Returns:
@@ -102,14 +104,14 @@ def fit_novelty(
     if not scores or counted.sum() < 2:
         return None
     scales = {name: _scale(each[:, counted]) for name, each in scores.items()}
-    units = mean_units(scores, scales)[:, counted]
+    own_weights = {name: float(weights[name]) for name in scores}
+    units = mean_units(scores, scales, own_weights)[:, counted]
     limits = [
         limit_at_kept(own, kept=share) for own, share in zip(units, (kept, ARTIFICIAL_KEPT), strict=True)
     ]
     spans = np.maximum(limits, 1e-6)
-    together = NoveltyModel(detectors, scales, spans).combine(scores)
-    limit = limit_at_kept(together[counted], kept=kept)
-    model = NoveltyModel(detectors, scales, spans * max(limit, 1e-6))
+    limit = limit_at_kept((units / spans[:, None]).max(axis=0), kept=kept)
+    model = NoveltyModel(detectors, scales, own_weights, spans * max(limit, 1e-6))
     novelty = model.combine(scores)
     share = _kept_with_other_limits(novelty[counted], fold_of[counted], kept=kept)
     return FittedNovelty(model, NoveltyData(limit=1.0, kept=kept), rows, novelty, share)
