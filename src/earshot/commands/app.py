@@ -31,14 +31,14 @@ app = App(
 @Parameter(name="*", negative=())
 @dataclass(frozen=True, kw_only=True)
 class SoundColumns:
-    """Where a table of sounds without labels keeps things.
+    """Where a table of sounds keeps things.
 
     Args:
         path_column: Column of the paths in a CSV file; the usual names are found unasked. So for the others.
         start_column: Column of each clip's start in its file, in seconds.
         end_column: Column of each clip's end in its file, in seconds.
         audio_root: Folder that the paths of a table start from.
-        where: Keep rows by a column's value, for instance site=north; commas separate alternatives.
+        where: Keep rows by a column's value, for instance esc10=True; commas separate alternatives.
     """
 
     path_column: str | None = None
@@ -49,52 +49,41 @@ class SoundColumns:
 
     def read(self, data: Path | Sequence[Path]) -> Clips:
         """The clips of files, folders and tables."""
-        return _read(self, data, labels=False)
+        return self._read(data, labels=False)
+
+    def _read(self, data: Path | Sequence[Path], *, labels: bool) -> Clips:
+        from earshot.data.readers import read_clips
+
+        options = asdict(self)
+        where = {}
+        for condition in options.pop("where"):
+            column, equals, value = condition.partition("=")
+            if not equals:
+                raise EarshotError(complaint("--where", "condition", condition, "COLUMN=VALUE"))
+            where[column] = value
+        return read_clips(data, where=where or None, labels=labels, **options)
 
 
 @Parameter(name="*", negative=())
 @dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Where a table keeps things.
+class Columns(SoundColumns):
+    """Where a table of labelled sounds keeps things.
 
     Args:
-        path_column: Column of the paths in a CSV file; the usual names are found unasked. So for the others.
         label_column: Column of the labels; several labels a clip as "a;b".
         group_column: Column of the source recording, speaker, site or device.
         fold_column: Column of the official folds.
         split_column: Column that says train, valid or test.
-        start_column: Column of each clip's start in its file, in seconds.
-        end_column: Column of each clip's end in its file, in seconds.
-        audio_root: Folder that the paths of a table start from.
-        where: Keep rows by a column's value, for instance esc10=True; commas separate alternatives.
     """
 
-    path_column: str | None = None
     label_column: str | None = None
     group_column: str | None = None
     fold_column: str | None = None
     split_column: str | None = None
-    start_column: str | None = None
-    end_column: str | None = None
-    audio_root: Path | None = None
-    where: tuple[str, ...] = ()
 
-    def read(self, data: Path) -> Clips:
-        """The clips of DATA."""
-        return _read(self, data, labels=True)
-
-
-def _read(columns: Columns | SoundColumns, data: Path | Sequence[Path], *, labels: bool) -> Clips:
-    from earshot.data.readers import read_clips
-
-    options = asdict(columns)
-    where = {}
-    for condition in options.pop("where"):
-        column, equals, value = condition.partition("=")
-        if not equals:
-            raise EarshotError(complaint("--where", "condition", condition, "COLUMN=VALUE"))
-        where[column] = value
-    return read_clips(data, where=where or None, labels=labels, **options)
+    def read(self, data: Path | Sequence[Path]) -> Clips:
+        """The clips of DATA with their labels."""
+        return self._read(data, labels=True)
 
 
 def name_of(data: Path) -> str:
