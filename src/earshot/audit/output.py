@@ -21,7 +21,8 @@ _WORDS = {"error": "must be mended", "warning": "should be looked at", "note": "
 
 def summary_text(audit: Audit) -> str:
     """The findings for a terminal, worst first, each with its fix."""
-    lines = [f"{len(audit.table)} clips, {len(audit.findings)} findings"]
+    n = len(audit.findings)
+    lines = [f"{len(audit.table)} clips, {n} finding{'' if n == 1 else 's'}"]
     for severity, words in _WORDS.items():
         found = audit.of(severity)
         if found:

@@ -155,8 +155,9 @@ def predict(
                 else:
                     print_row(row)
         without = f", {n_rejected} of them without a label" if reject or precision is not None else ""
-        what = "windows" if windows else "files"
-        monitor.say(f"{n_files - n_failed} {what} scored{without}, {n_failed} could not be read")
+        n_scored = n_files - n_failed
+        what = ("window" if windows else "file") + ("" if n_scored == 1 else "s")
+        monitor.say(f"{n_scored} {what} scored{without}, {n_failed} could not be read")
         if output:
             monitor.say(f"predictions: {output}")
     if n_files == n_failed:
