@@ -4,7 +4,7 @@ Conventions: an embedding is what a network's last layer sees, or the features o
 mean over its windows. Detectors tell two things of it: how far it is from every class, and how near to a made-up
 noise or tone. Each is averaged over fold models, and over members by their weights in the pool, in units of its
 spread over known sounds; the larger of the two is the novelty: about 0 for a typical sound of the classes, 1 at the
-limit. Below its own limit the second says little of real sounds, so it falls off faster there.
+limit.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ from earshot.models.member import ClassicalMember, Member, NetworkMember, fused
 
 NOVELTY_FILE = "novelty.safetensors"
 MAX_EMBEDDING = 4096  # a wider one is hardly a summary of a sound, and its main axes cost too much
-
-ARTIFICIAL_SLOPE = 2.0  # of the novelty of made-up sounds around its limit; that of distances has 1
 
 Embeddings = Mapping[str, NDArray[np.floating]]
 
@@ -120,8 +118,8 @@ class NoveltyModel:
 
     def combine(self, scores: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """Novelty [n] from each member's two scores [2, n]."""
-        far, artificial = mean_units(scores, self.scales, self.weights) / self.spans[:, None]
-        return np.asarray(np.maximum(far, 1.0 + ARTIFICIAL_SLOPE * (artificial - 1.0)))
+        units = mean_units(scores, self.scales, self.weights) / self.spans[:, None]
+        return np.asarray(units.max(axis=0))
 
     def to_bytes(self) -> bytes:
         """The content of novelty.safetensors."""
