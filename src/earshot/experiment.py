@@ -164,9 +164,8 @@ class _Run:
         """Trains what is not finished, scores, and writes the run; `started` is when `run` was called."""
         for note in self.notes[len(self.experiment.clips.notes) :]:
             self.say(note)
-        if not (
-            self.folder.root / "metrics.json"
-        ).exists():  # else it belongs to results that are still there
+        # Where there are results of an earlier start, the table that is there belongs to them.
+        if not (self.folder.root / "metrics.json").exists():
             write_clips(self.folder, self._clips_table())
         families: dict[str, list[FittedFold]] = {}
         seconds: dict[str, float] = {}
