@@ -89,7 +89,7 @@ def test_paths_are_found_in_the_audio_folder_beside_or_above(
     elsewhere = tmp_path / "t2.csv"
     elsewhere.write_text("path,label\nb.wav,dog\n")
     assert read_clips(elsewhere, audio_root=path.parent / "audio").ids == ("b.wav",)
-    assert "audio root" in refusal(elsewhere)
+    assert "--audio-root" in refusal(elsewhere)
 
 
 def test_a_few_missing_files_stay_in_the_table(table: Callable[..., Path]) -> None:
