@@ -18,6 +18,13 @@ from pathlib import Path
 from earshot.audio.index import Entry, Index, StatKey, stat_key
 from earshot.files import sync_folder
 
+_FULL_BYTES = 192 * 2**20  # a shard stays below 256 MiB unless a single sound is huge
+_FULL_SOUNDS = 250  # two workers: at most 500 decoded files are lost to a kill
+_FULL_AGE_S = 20.0
+_ORPHAN_AGE_S = 86_400.0
+_TICK_S = 0.02  # kernels stamp files with a clock that ticks every 1 to 10 ms
+_READ_BYTES = 2**20
+
 
 def _process_namespace() -> str:
     """Tells containers of one host apart, whose processes do not see each other; "" where there are none."""
@@ -27,13 +34,7 @@ def _process_namespace() -> str:
         return ""
 
 
-_FULL_BYTES = 192 * 2**20  # a shard stays below 256 MiB unless a single sound is huge
-_FULL_SOUNDS = 250  # two workers: at most 500 decoded files are lost to a kill
-_FULL_AGE_S = 20.0
 _HOST = socket.gethostname().replace("-", "_").replace(os.sep, "_") + _process_namespace()
-_ORPHAN_AGE_S = 86_400.0
-_TICK_S = 0.02  # kernels stamp files with a clock that ticks every 1 to 10 ms
-_READ_BYTES = 2**20
 
 
 class ShardWriter:
