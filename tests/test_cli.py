@@ -173,7 +173,7 @@ def test_what_is_no_model_folder_is_refused(
     ("args", "said"),
     [
         (["--top", "0"], "--top: N is 0"),
-        (["-o", "rows.xlsx"], "a file name that ends in .csv, .json, .parquet"),
+        (["-o", "rows.xlsx"], "a file name that ends in .csv, .json, .parquet, or - for standard output"),
         (["--device", "cuda"], "device is 'cuda'"),
         (["--device", "cuda:1"], "device is 'cuda:1'"),
         (["--device", "gpu"], "device is 'gpu'; expected one that torch finds here: cpu"),
@@ -292,6 +292,31 @@ def test_without_an_output_predict_prints_the_best_guesses(
     name, first, second = lines[0].split("\t")
     assert (name, first.split()[0]) == ("hum0000.wav", "hum")
     assert float(first.split()[1]) > float(second.split()[1])
+
+
+def test_predict_prints_its_table_for_a_pipe(
+    model: Path, sounds: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.csv"
+    assert command("predict", model, sounds / "hum", "-o", out) == 0
+    capfd.readouterr()
+    assert command("predict", model, sounds / "hum", "-o", "-") == 0
+    said = capfd.readouterr()
+    assert said.out.encode() == out.read_bytes()
+    assert "6 files scored" in said.err
+    assert "predictions:" not in said.err
+    print("standard output is open")
+    assert capfd.readouterr().out == "standard output is open\n"
+
+
+def test_a_reader_that_has_enough_ends_the_command_in_silence(model: Path, sounds: Path) -> None:
+    earshot = [sys.executable, "-m", "earshot", "predict", str(model), str(sounds), "-o", "-", "--quiet"]
+    with subprocess.Popen(earshot, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
 
 
 def test_predict_takes_the_columns_of_a_table(model: Path, sounds: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -80,7 +81,8 @@ def exits() -> Iterator[None]:
             EXIT_INTERRUPTED,
         )
     except BrokenPipeError:
-        sys.stderr.close()
+        # Whoever read us, `head` perhaps, has enough. What is still buffered is for nobody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(EXIT_USER) from None
     except OSError as error:
         _fail(f"{type(error).__name__}: {error}. Check the disk, its free space and permissions.", EXIT_USER)

@@ -96,7 +96,7 @@ def predict(
     model: Path,
     /,
     *paths: Annotated[Path, Parameter(required=True)],
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    output: Annotated[Path | None, Parameter(alias="-o", allow_leading_hyphen=True)] = None,
     top: int | None = None,
     reject: bool = False,
     sets: bool = False,
@@ -111,7 +111,7 @@ def predict(
     Args:
         model: Model folder, such as RUN/model.
         paths: Sound files and folders, any depth, or CSV files of files and segments.
-        output: File to write, .csv, .json or .parquet; without it the best guesses are printed.
+        output: File to write, .csv, .json or .parquet, or - to print CSV; without it the best guesses are printed.
         top: Write only the N best classes instead of a column a class.
         reject: Give no label to silence, background classes and sounds unlike those of every class.
         sets: Add the classes that are likely enough, so that 90 % of such sets hold the true one.
@@ -122,12 +122,12 @@ def predict(
     """
     from earshot.deploy.bundle import Bundle
     from earshot.deploy.choices import Chooser
-    from earshot.deploy.predict import RowWriter, judge_files, prediction_rows, score_files
+    from earshot.deploy.predict import STANDARD_OUTPUT, judge_files, prediction_rows, row_writer, score_files
     from earshot.deploy.window_rows import window_rows
 
     if top is not None and top < 1:
         raise EarshotError(complaint("--top", "N", top, "a whole number >= 1"))
-    if output:
+    if output and output != STANDARD_OUTPUT:
         must_be_writable(output.parent, option="--output")
     bundle = Bundle.load(model, device=device)
     chooser = Chooser(bundle, reject=reject, sets=sets, precision=precision)
@@ -144,7 +144,7 @@ def predict(
             rows = window_rows(bundle, clips, chooser=chooser, top=top or shown, on_progress=show)
         else:
             rows = prediction_rows(bundle, clips, scored, top=top or shown, chooser=chooser)
-        with RowWriter(output) if output else nullcontext() as writer:
+        with row_writer(output) if output else nullcontext() as writer:
             for row in rows:
                 n_files, n_failed = n_files + 1, n_failed + (row["status"] == "failed")
                 n_rejected += bool(row.get("rejected"))
@@ -158,7 +158,7 @@ def predict(
         n_scored = n_files - n_failed
         what = ("window" if windows else "file") + ("" if n_scored == 1 else "s")
         monitor.say(f"{n_scored} {what} scored{without}, {n_failed} could not be read")
-        if output:
+        if output and output != STANDARD_OUTPUT:
             monitor.say(f"predictions: {output}")
     if n_files == n_failed:
         raise EarshotError(complaint("predict", "readable files", 0, "at least 1", "See the reasons above."))

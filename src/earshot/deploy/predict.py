@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +28,9 @@ from earshot.files import usual_mode
 Row = dict[str, Any]
 Progress = Callable[[int, int], None]
 Said = TypeVar("Said")
+STANDARD_OUTPUT = Path("-")
 _PARQUET_ROWS = 4096
+_CSV_TEXT: dict[str, Any] = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}
 
 
 def score_files(
@@ -144,7 +148,7 @@ class RowWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         if path.suffix.lower() not in _FORMATS:
-            rule = f"a file name that ends in {', '.join(_FORMATS)}"
+            rule = f"a file name that ends in {', '.join(_FORMATS)}, or - for standard output"
             raise ConfigError(complaint("-o", "output", str(path), rule))
         if path.is_dir():
             raise ConfigError(complaint("-o", "output", str(path), "a file", "A folder has that name."))
@@ -181,9 +185,36 @@ class RowWriter:
                 raise
 
 
+class RowPrinter:
+    """Writes rows as CSV to standard output, each at once: whoever reads a pipe need not wait for the end."""
+
+    def __enter__(self) -> RowPrinter:
+        self._text = io.TextIOWrapper(sys.stdout.buffer, line_buffering=True, **_CSV_TEXT)
+        self._rows = _Csv(self._text)
+        return self
+
+    def write(self, row: Row) -> None:
+        """Prints a row."""
+        self._rows.write(row)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._text.detach()  # standard output stays open
+
+
+def row_writer(output: Path) -> RowWriter | RowPrinter:
+    """What writes rows to a file, or, for `-`, to standard output.
+
+    Raises:
+        ConfigError: as `RowWriter`.
+    """
+    return RowPrinter() if output == STANDARD_OUTPUT else RowWriter(output)
+
+
 class _Csv:
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
         self._writer: Any = None
 
     def write(self, row: Row) -> None:
@@ -252,7 +283,11 @@ def _arrow_type(pa: Any, column: str) -> Any:
     return pa.float64() if numeric else pa.string()
 
 
-_FORMATS: dict[str, Callable[[Path], Any]] = {".csv": _Csv, ".json": _Json, ".parquet": _Parquet}
+_FORMATS: dict[str, Callable[[Path], Any]] = {
+    ".csv": lambda path: _Csv(path.open("w", **_CSV_TEXT)),
+    ".json": _Json,
+    ".parquet": _Parquet,
+}
 
 
 def predict_paths(
