@@ -21,7 +21,7 @@ import pytest
 
 from earshot.cli import app
 from earshot.commands.model import print_row
-from earshot.console import exits
+from earshot.console import ConsoleMonitor, exits
 from earshot.deploy.bundle import Bundle
 
 from . import corpus
@@ -503,3 +503,25 @@ def test_the_report_asks_for_nothing_from_outside(fast_run: Path) -> None:
     for outside in ("http://", "https://", "src=", "<link", "@import"):
         found = [part[:60] for part in page.split(outside)[1:] if not part.startswith("www.w3.org/")]
         assert not found, (outside, found)
+
+
+def test_each_column_is_filtered_once(sounds: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("train", sounds, "--where", "site=a", "--where", "site=b") == 1
+    assert "Join alternatives with a comma: site=a,b" in capsys.readouterr().err
+
+
+def test_a_refused_command_leaves_no_folder(sounds: Path, tmp_path: Path) -> None:
+    assert command("train", sounds, "--recipe", "nosuch", "-o", tmp_path / "a" / "b" / "c") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_in_a_folder_whose_name_is_not_utf_8_can_be_trained_on(sounds: Path, tmp_path: Path) -> None:
+    home = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(sounds, home)
+    assert command("train", home, "--recipe", "fast", *FAST, "-o", tmp_path / "run", "--quiet") == 0
+    assert "caf%E9" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_names_are_shown_as_they_are(capfd: pytest.CaptureFixture[str]) -> None:
+    ConsoleMonitor().say("classes: :dog: [bold]")
+    assert "classes: :dog: [bold]" in capfd.readouterr().err

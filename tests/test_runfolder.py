@@ -166,3 +166,13 @@ def test_a_folder_of_other_things_is_no_run_folder(tmp_path):
     with pytest.raises(EarshotError, match="is one that holds rain; expected a new folder"):
         RunFolder(tmp_path).claim("seed = 0\n")
     assert sorted(each.name for each in tmp_path.iterdir()) == [".DS_Store", "rain"]
+
+
+def test_results_of_other_data_are_not_overwritten(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write("clips.csv", "id,content\na,1\nb,2\nc,\n")
+    folder.check_data(["7"])  # not finished: nothing is lost
+    folder.write("metrics.json", "{}")
+    folder.check_data(["2", "3"])  # it has grown
+    with pytest.raises(EarshotError, match=r"holds a run on other data .*another folder with -o"):
+        folder.check_data(["7", ""])

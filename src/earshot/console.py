@@ -32,7 +32,7 @@ class ConsoleMonitor:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, emoji=False)
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

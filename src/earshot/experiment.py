@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from earshot.data.clips import Clips
-from earshot.data.splits import Fold, check_trainable, k_folds, trainable, unheard_test
+from earshot.data.splits import Fold, check_trainable, k_folds, trainable, unheard_test, valid_clips_train
 from earshot.deploy.bundle import Bundle, BundleMember, new_config
 from earshot.deploy.config import heard_as
 from earshot.deploy.decisions import decisions_data
@@ -99,7 +99,7 @@ def run(experiment: Experiment) -> RunResult:
     started = time.perf_counter()
     if experiment.n_jobs is not None and experiment.n_jobs < 1:
         raise ConfigError(complaint("train", "number of jobs", experiment.n_jobs, "a whole number >= 1"))
-    check_trainable(experiment.clips)
+    check_trainable(valid_clips_train(experiment.clips))
     experiment = replace(
         experiment, recipe=resolved(experiment.recipe), device=pick_device(experiment.device)
     )
@@ -113,6 +113,7 @@ def run(experiment: Experiment) -> RunResult:
             monitor=experiment.monitor,
             store_root=experiment.store_root,
         )
+        folder.check_data(heard.contents)
         return _Run(experiment, folder, heard).finish(started)
 
 
@@ -125,7 +126,7 @@ class _Run:
         self.folder = folder
         self.heard = heard
         self.device = experiment.device
-        self.clips = _valid_clips_train(heard.clips)
+        self.clips = valid_clips_train(heard.clips)
         self.folds = k_folds(
             self.clips,
             n_folds=self.recipe.n_folds,
@@ -307,13 +308,3 @@ class _Run:
             notes=self.notes,
             embedding=self.experiment.embedding,
         )
-
-
-def _valid_clips_train(clips: Clips) -> Clips:
-    """Clips marked "valid" join the folds: nothing is selected on a separate validation set."""
-    marked = (clips.table["split"] == "valid").to_numpy()
-    if not marked.any():
-        return clips
-    split = ["train" if is_valid else s for s, is_valid in zip(clips.table["split"], marked, strict=True)]
-    note = f"{marked.sum()} validation clips take part in the folds like training clips"
-    return clips.assign(split=split, notes=[note])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,6 +80,28 @@ class RunFolder:
         if path.is_file() and _meaning(path.read_text()) != _meaning(recipe_toml):
             raise EarshotError(
                 f"{self.root}: the folder holds a run with another recipe (see its experiment.toml). "
+                "Choose another folder with -o."
+            )
+
+    def check_data(self, contents: Sequence[str]) -> None:
+        """Results of other data are not overwritten; data may grow and shrink.
+
+        Args:
+            contents: hash of each clip's file, as in the `content` of clips.csv.
+
+        Raises:
+            EarshotError: the run that is finished here was on none of these files.
+        """
+        if not (self.root / "metrics.json").is_file():
+            return
+        try:
+            with (self.root / "clips.csv").open(encoding="utf-8", newline="") as file:
+                before = {row["content"] for row in csv.DictReader(file)} - {""}
+        except (OSError, KeyError, UnicodeError, csv.Error):
+            return  # a run that somebody has taken apart
+        if before and before.isdisjoint(contents):
+            raise EarshotError(
+                f"{self.root}: the folder holds a run on other data (see its clips.csv). "
                 "Choose another folder with -o."
             )
 

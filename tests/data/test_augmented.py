@@ -397,3 +397,11 @@ def test_copies_of_a_sound_are_held_out_together(tmp_path):
         sides.setdefault(Path(path).read_bytes(), set()).add(side)
     assert {len(each) for each in sides.values()} == {1}
     assert {"train", "test"} == set().union(*sides.values())
+
+
+@pytest.mark.parametrize("damage", ["", "path,label\nx.wav,dog\n"])
+def test_a_table_that_is_damaged_is_one_clear_error(clips: Clips, tmp_path: Path, damage: str) -> None:
+    write_augmented(clips, tmp_path / "out", config=QUICK)
+    (tmp_path / "out" / "clips.csv").write_text(damage)
+    with pytest.raises(DataError, match=r"clips\.csv: (table|columns) is"):
+        write_augmented(clips, tmp_path / "out", config=QUICK)

@@ -4,6 +4,7 @@ import math
 import pickle
 import string
 import time
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,21 @@ def test_clips_written_to_csv_read_back_the_same(rows: list[tuple[Any, ...]], tm
     again = read_clips(Path(folder / "clips.csv"))
     pd.testing.assert_frame_equal(again.table, clips.table)
     assert again.classes == clips.classes
+
+
+def test_a_clip_without_a_group_joins_the_others_of_its_file() -> None:
+    rows = [("a.wav", "site", 0, 1), ("a.wav", "", 1, 2), ("b.wav", "", 0, 1), ("b.wav", "NA", 1, 2)]
+    clips = Clips(pd.DataFrame(rows, columns=["path", "group", "start_s", "end_s"]))
+    assert clips.groups.tolist() == ["site", "site", "b.wav", "b.wav"]
+
+
+def test_a_clip_without_a_group_in_a_file_of_several_is_refused() -> None:
+    rows = [("a.wav", "x", 0, 1), ("a.wav", "y", 1, 2), ("a.wav", "", 2, 3)]
+    with pytest.raises(DataError, match=r"row 2: group is ''; expected one of the groups .* \(x, y\)"):
+        Clips(pd.DataFrame(rows, columns=["path", "group", "start_s", "end_s"]))
+
+
+def test_spellings_of_one_group_are_one_group() -> None:
+    groups = ["Köln", "Köln ", unicodedata.normalize("NFD", "Köln")]
+    clips = Clips(pd.DataFrame({"path": ["a.wav", "b.wav", "c.wav"], "group": groups}))
+    assert set(clips.groups) == {"Köln"}

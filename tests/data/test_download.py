@@ -64,6 +64,7 @@ def test_a_clear_no_is_taken_at_once_and_names_the_file(web: Web, status: int) -
     assert f"HTTP {status}" in message
     assert "/a/b%20c" in message
     assert web.asked == ["a/b c"]
+    assert "GitHub" not in message  # this is another server
 
 
 def test_a_server_that_is_not_there_is_told_from_a_missing_file(web: Web) -> None:

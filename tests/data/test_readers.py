@@ -210,3 +210,58 @@ def test_a_folder_of_sounds_has_no_other_root(tmp_path):
     (tmp_path / "a.wav").touch()
     with pytest.raises(DataError, match="audio_root: folder is 'elsewhere'; expected data in a table"):
         read_clips(tmp_path, audio_root="elsewhere")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train/dog/a.wav", "train/cat/b.wav", "test/c.wav"),
+        ("train/dog/a.wav", "train/cat/b.wav", "test/dog/c.wav", "example.wav"),
+    ],
+)
+def test_sounds_that_do_not_fit_into_split_folders_do_not_make_them_classes(
+    touch: Touch, names: tuple[str, ...]
+) -> None:
+    clips = read_clips(touch(*names))
+    assert clips.classes == ("cat", "dog")
+    assert [reason for _, reason in clips.skipped] == ["no_label"]
+    assert set(clips.table["split"]) >= {"train"}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train/a.wav", "test/b.wav"),
+        ("train/a.wav",),
+        ("fold1/a.wav", "fold2/b.wav"),
+        ("fold1/dog/a.wav", "fold2/cat/b.wav"),
+    ],
+)
+def test_parts_of_a_data_set_are_no_classes(touch: Touch, names: tuple[str, ...]) -> None:
+    said = refusal(touch(*names))
+    assert "expected class folders" in said
+    assert "Give the table that has the labels" in said
+
+
+def test_a_class_may_be_called_train(touch: Touch) -> None:
+    assert read_clips(touch("train/a.wav", "car/b.wav")).classes == ("car", "train")
+
+
+def test_a_table_to_predict_keeps_every_row_in_its_place(touch: Touch) -> None:
+    home = touch("a.wav", "b.wav")
+    (home / "t.csv").write_text("id,path\nfirst,a.wav\nsecond,a.wav\nthird,b.wav\n")
+    assert read_clips([home / "t.csv"], labels=False).ids == ("first", "second", "third")
+    assert read_clips([home / "t.csv", home / "b.wav"], labels=False).ids == ("first", "second", "third")
+
+
+def test_sounds_of_several_folders_keep_their_names_where_these_are_clear(touch: Touch) -> None:
+    home = touch("x/a.wav", "x/b.wav", "y/b.wav")
+    paths = [home / "x/a.wav", home / "x/b.wav", home / "y/b.wav", home / "x/a.wav"]
+    assert read_clips(paths, labels=False).ids == ("a.wav", str(paths[1]), str(paths[2]))
+
+
+def test_thousands_of_sounds_to_predict_are_read_in_no_time(touch: Touch) -> None:
+    home = touch(*(f"{i}.wav" for i in range(3000)))
+    started_s = time.monotonic()
+    assert len(read_clips(sorted(home.iterdir()), labels=False)) == 3000
+    assert time.monotonic() - started_s < 3

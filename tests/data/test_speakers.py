@@ -131,3 +131,8 @@ def test_a_table_with_paths_or_of_other_speakers_is_no_table_of_speakers(touch: 
 def test_sounds_to_predict_are_those_of_the_folder(voices: Path) -> None:
     assert len(read_clips(voices, labels=False)) == 4
     assert len(read_clips(voices / "speakers.csv", labels=False)) == 4
+
+
+def test_a_table_of_speakers_to_predict_needs_no_label(voices: Path) -> None:
+    table = next(voices.glob("*.csv"))
+    assert len(read_clips([table], labels=False)) == len(read_clips([voices], labels=False))

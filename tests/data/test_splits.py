@@ -311,3 +311,11 @@ def test_esc10_keeps_its_five_official_folds() -> None:
     assert [len(fold.test) for fold in folds] == [80] * 5
     for fold in [*folds, *splits.k_folds(clips, ignore_folds=True), splits.hold_out(clips)]:
         assert_sound(clips, fold)
+
+
+def test_clips_for_validation_count_once_they_take_part() -> None:
+    table = pd.DataFrame({"path": ["a.wav", "b.wav", "c.wav", "d.wav"], "label": ["x", "x", "y", "y"]})
+    clips = Clips(table.assign(split=["train", "valid", "train", "valid"]))
+    with pytest.raises(DataError, match="number of groups is 1"):
+        splits.check_trainable(clips)
+    splits.check_trainable(splits.valid_clips_train(clips))

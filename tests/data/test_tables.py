@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from earshot import read_clips
+from earshot.data.readers import describe
 from earshot.errors import DataError
 
 Touch = Callable[..., Path]
@@ -146,3 +147,42 @@ def test_a_table_to_predict_needs_no_labels(table: Callable[..., Path]) -> None:
 def test_segments_of_one_file_share_a_group(table: Callable[..., Path]) -> None:
     clips = read_clips(table("path,label,start,end\na.wav,dog,0,1\na.wav,cat,1,2\n"))
     assert len(set(clips.groups)) == 1
+
+
+def test_folds_that_not_every_row_has_are_said_to_be_unused(table: Callable[..., Path]) -> None:
+    path = table("path,label,fold\na.wav,dog,1\naudio/b.wav,cat,\n")
+    said = describe(read_clips(path))
+    assert "folds: not used, because 1 of 2 clips have none" in said
+    assert "folds: 1" not in said
+
+
+def test_paths_written_on_windows_are_understood(table: Callable[..., Path]) -> None:
+    path = table("path,label\naudio\\b.wav,dog\na.wav,cat\n")
+    clips = read_clips(path)
+    assert clips.ids == ("audio/b.wav", "a.wav")
+
+
+@pytest.mark.parametrize(
+    ("cells", "fix"),
+    [
+        (b"C:\\data\\a.wav,dog", "Make them relative to a folder that holds the sounds."),
+        (b"/no/such/a.wav,dog", "Make them relative to a folder that holds the sounds."),
+        (b"caf\xe9.wav,dog", "Save the table as UTF-8."),
+        (b"none.wav,dog", "(--audio-root)."),
+    ],
+)
+def test_paths_that_are_not_there_come_with_what_to_do(
+    table: Callable[..., Path], cells: bytes, fix: str
+) -> None:
+    assert refusal(table(b"path,label\n" + cells + b"\n")).endswith(fix)
+
+
+def test_labels_of_another_encoding_are_refused(table: Callable[..., Path]) -> None:
+    said = refusal(table(b"path,label\na.wav,cr\xe8me\n"))
+    assert "line 2: label is 'cr%E8me'; expected text in UTF-8" in said
+
+
+def test_an_augmented_corpus_that_is_not_finished_is_refused(touch: Touch) -> None:
+    home = touch("provenance.jsonl", "audio/dog/a.wav", "audio/cat/b.wav")
+    for place in (home, home / "audio"):
+        assert "Give the same `earshot augment` command again" in refusal(place)

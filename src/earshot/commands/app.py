@@ -55,11 +55,14 @@ class SoundColumns:
         from earshot.data.readers import read_clips
 
         options = asdict(self)
-        where = {}
+        where: dict[str, str] = {}
         for condition in options.pop("where"):
             column, equals, value = condition.partition("=")
             if not equals:
                 raise EarshotError(complaint("--where", "condition", condition, "COLUMN=VALUE"))
+            if column in where:
+                fix = f"Join alternatives with a comma: {column}={where[column]},{value}"
+                raise EarshotError(complaint("--where", "condition", condition, "each column once", fix))
             where[column] = value
         return read_clips(data, where=where or None, labels=labels, **options)
 
@@ -88,12 +91,18 @@ class Columns(SoundColumns):
 
 def name_of(data: Path) -> str:
     """What runs and audits of some data are called: the folder's name, or the table's without its suffix."""
-    return data.resolve().name.removesuffix(".csv")
+    from earshot.data.fields import printable
+    from earshot.data.readers import TABLE_EXTENSIONS
+
+    path = data.resolve()
+    return printable(path.stem if path.suffix.lower() in TABLE_EXTENSIONS else path.name)
 
 
 def reproduction() -> str:
     """The command that was given, as one line for a shell."""
-    return shlex.join(["earshot", *sys.argv[1:]])
+    from earshot.data.fields import printable
+
+    return printable(shlex.join(["earshot", *sys.argv[1:]]))
 
 
 def must_be_writable(folder: Path, *, option: str) -> None:
@@ -103,12 +112,12 @@ def must_be_writable(folder: Path, *, option: str) -> None:
         ConfigError: it cannot.
     """
     try:
-        is_new = not folder.exists()
+        made = [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-        if is_new:
-            folder.rmdir()  # nothing is left of work that comes to nothing
+        for each in made:
+            each.rmdir()  # nothing is left of work that comes to nothing
     except OSError as error:
         rule = "a folder that can be made and written to"
         raise ConfigError(complaint(option, "folder", str(folder), rule, f"{error.strerror}.")) from error

@@ -52,7 +52,7 @@ def train(
         quiet: Print nothing but errors.
     """
     from earshot.data.readers import describe
-    from earshot.data.splits import check_trainable
+    from earshot.data.splits import check_trainable, valid_clips_train
 
     if jobs is not None and jobs < 1:
         raise EarshotError(complaint("--jobs", "number", jobs, "a whole number >= 1"))
@@ -60,7 +60,7 @@ def train(
         must_be_writable(output, option="--output")
     # Data that cannot be used are refused before torch is loaded, which takes longer than to look at them.
     clips = (columns or Columns()).read(data)
-    check_trainable(clips)
+    check_trainable(valid_clips_train(clips))
 
     from earshot.experiment import Experiment, run
     from earshot.recipe import load_recipe

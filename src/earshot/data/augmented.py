@@ -25,7 +25,6 @@ from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import soundfile
 import tomli_w
 import torch
@@ -47,6 +46,7 @@ from earshot.data import fields
 from earshot.data.clips import Clips
 from earshot.data.provenance import Journal, VariantFile, write_csv, write_renamed
 from earshot.data.splits import check_no_leak, hold_out, merge_duplicates, trainable
+from earshot.data.tables import read_csv
 from earshot.errors import ConfigError, DataError, DecodeError, Words, complaint, rule_of
 from earshot.files import sha256_of, write_whole
 from earshot.monitor import Monitor, Silent
@@ -254,13 +254,16 @@ def _claim(home: Path, config: OfflineConfig, clips: Clips) -> None:
 
 def _check_sides(home: Path, clips: Clips) -> None:
     """A corpus that is finished keeps its test side: models may have learned from the others, variants and all."""
-    try:
-        table = pd.read_csv(home / CLIPS_FILE, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
+    if not (home / CLIPS_FILE).exists():
         return  # an earlier start was stopped
+    table = read_csv(str(home / CLIPS_FILE))
+    if not {"source", "split"} <= set(table.columns):
+        rule = "those that augment writes"
+        fix = "Put the table back, or give another folder with -o."
+        raise DataError(complaint(str(home / CLIPS_FILE), "columns", list(table.columns), rule, fix))
     was_test = dict(zip(table["source"], table["split"] == "test", strict=True))
     for own, split in zip(clips.ids, clips.table["split"], strict=True):
-        if was_test.get(fields.escape_cell(own), split == "test") != (split == "test"):
+        if was_test.get(own, split == "test") != (split == "test"):
             there = Words("judged on" if split == "test" else "learned from")
             rule = f"the same side as in {home / CLIPS_FILE}"
             raise ConfigError(
@@ -270,15 +273,13 @@ def _check_sides(home: Path, clips: Clips) -> None:
 
 def _sources(clips: Clips, config: OfflineConfig) -> list[_Source]:
     learnt_from = set(trainable(clips).tolist())
-    table = clips.table
-    stems = _stems(clips)
+    names = ("id", "label", "group", "fold", "split")
+    rows = zip(*(clips.table[name].tolist() for name in names), strict=True)
     sources = []
-    for i, (path, start_s, end_s) in enumerate(clips.segments()):
-        row = {
-            name: fields.text_of(table[name].iloc[i]) for name in ("id", "label", "group", "fold", "split")
-        }
+    for i, (segment, stem, row) in enumerate(zip(clips.segments(), _stems(clips), rows, strict=True)):
+        about = dict(zip(names, map(fields.text_of, row), strict=True))
         n_variants = config.copies if i in learnt_from else 0
-        sources.append(_Source(path, start_s, end_s, row, stem=stems[i], n_variants=n_variants))
+        sources.append(_Source(*segment, about, stem=stem, n_variants=n_variants))
     return sources
 
 

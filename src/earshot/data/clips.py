@@ -178,7 +178,7 @@ def _checked(table: pd.DataFrame, root: str, where: str) -> pd.DataFrame:
             "id": _objects(_ids(column("id"), paths, start_s, end_s, root=root, rows=rows)),
             "path": _objects(paths),
             "label": _objects(fields.clean_labels(column("label"), rows)),
-            "group": _objects(_groups(column("group"), paths, root)),
+            "group": _objects(_groups(fields.clean_groups(column("group")), paths, root, rows)),
             "fold": pd.array(fields.clean_folds(column("fold"), rows), dtype="Int64"),
             "split": _objects(fields.clean_splits(column("split"), rows)),
             "start_s": np.asarray(start_s, dtype=np.float64),
@@ -202,12 +202,20 @@ def _relative(path: str, root: str) -> str:
     return fields.printable(inside.replace(os.sep, "/"))
 
 
-def _groups(given: Sequence[str], paths: Sequence[str], root: str) -> list[str]:
+def _groups(given: Sequence[str], paths: Sequence[str], root: str, rows: fields.Rows) -> list[str]:
     """Clips without a group get that of their file, so that the segments of one file stay together."""
-    return [
-        fields.printable(group) if group.strip() else _relative(path, root)
-        for group, path in zip(given, paths, strict=True)
-    ]
+    of_file: dict[str, set[str]] = {}
+    for group, path in zip(given, paths, strict=True):
+        if group:
+            of_file.setdefault(path, set()).add(group)
+    groups = []
+    for i, (group, path) in enumerate(zip(given, paths, strict=True)):
+        others = sorted(of_file.get(path, ()))
+        if not group and len(others) > 1:
+            rule = f"one of the groups that other clips of this file have ({', '.join(others[:3])})"
+            raise rows.fault(i, "group", "", rule, "Fill it in.")
+        groups.append(group or (others[0] if others else _relative(path, root)))
+    return groups
 
 
 def _ids(

@@ -207,7 +207,7 @@ def _read_once(url: str, limit_bytes: int, stop: threading.Event) -> bytes:
 
 def _refused(url: str, code: int, reason: str) -> EarshotError:
     fix = "Is the source a mirror of this corpus?"
-    if code in (401, 403):
+    if code in (401, 403) and urllib.parse.urlsplit(url).hostname == "api.github.com":
         fix = "GitHub allows 60 lists an hour; wait, or name a mirror with --source."
     return EarshotError(complaint(url, "answer", f"HTTP {code} {reason}", "the file", f"{fix} {_AGAIN}"))
 

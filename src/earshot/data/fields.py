@@ -134,6 +134,12 @@ def clean_labels(values: Sequence[str], rows: Rows) -> list[str]:
     return labels
 
 
+def clean_groups(values: Sequence[str]) -> list[str]:
+    """One spelling a group, as of labels: a stray blank would put one site on both sides of a split."""
+    known = {text: unicodedata.normalize("NFC", printable(text.strip())) for text in dict.fromkeys(values)}
+    return ["" if known[text].lower() in _MISSING else known[text] for text in values]
+
+
 def clean_paths(values: Sequence[str], rows: Rows) -> list[str]:
     for i, path in enumerate(values):
         if not path or "\0" in path:

@@ -12,12 +12,14 @@ import pandas as pd
 
 from earshot.data import fields
 from earshot.data.scan import Listing
+from earshot.errors import DataError, complaint
 
 # Names after ESC-50: FOLD-CLIP-TAKE[-TARGET].ext, where CLIP is the source recording and TAKE a letter.
 # A letter is asked for so that dates (2021-05-03, 01-05-2021) are not taken for it.
 # Source: https://github.com/karolpiczak/ESC-50
 _N_NAMED = 3  # of the sounds that a note on those left out names
 _ESC_NAME = re.compile(r"(?P<fold>\d{1,2})-(?P<clip>\w+)-(?P<take>[A-Za-z]{1,3})(?:-(?P<target>\d+))?")
+_FOLD = re.compile(r"fold[ _-]?\d{1,2}", re.IGNORECASE)
 # Class folders after ESC-10: `001 - Dog bark`.
 _NUMBERED = re.compile(r"\d+ *- *(?P<name>\S.*)")
 
@@ -49,13 +51,18 @@ def unlabelled(paths: Sequence[str], rows: Sequence[int]) -> tuple[tuple[str, st
 
 
 def folder_clips(root: str, listing: Listing) -> Found:
-    """Labels the sounds of a folder by its layout; `table` is empty when no layout fits."""
+    """Labels the sounds of a folder by its layout; `table` is empty when no layout fits.
+
+    Raises:
+        DataError: the folders are parts of a data set (train, test; fold1, fold2), not classes.
+    """
     parts = [_parts(path, root) for path in listing.paths]
     splits = _splits(parts)
     below = [p[1:] if split else p for p, split in zip(parts, splits, strict=True)]
     targets = _flat_targets(below)
     labels = [p[0] if len(p) > 1 else target for p, target in zip(below, targets, strict=True)]
     kept = [i for i, label in enumerate(labels) if label]
+    _check_classes(root, sorted({p[0] for p in parts if len(p) > 1}), has_labels=bool(kept))
     names = _class_names([labels[i] for i in kept])
     table = pd.DataFrame(
         {
@@ -68,7 +75,7 @@ def folder_clips(root: str, listing: Listing) -> Found:
     notes = ["corpus: ESC-10"] if set(names.values()) == _ESC_10 else []
     notes += [f"labels: {'names of files' if any(targets) else 'class folders'}"] if kept else []
     if any(splits):
-        notes.append(f"splits: folders {', '.join(sorted({p[0] for p in parts}))}")
+        notes.append(f"splits: folders {', '.join(sorted({parts[i][0] for i in kept}))}")
     table, group_notes = grouped_by_name(table, root=root, originals=listing.originals)
     return Found(table, (*notes, *group_notes), unlabelled(listing.paths, kept))
 
@@ -124,12 +131,21 @@ def _parts(path: str, root: str) -> tuple[str, ...]:
 
 
 def _splits(parts: Sequence[Sequence[str]]) -> list[str]:
-    """Part of each sound when every top folder is called train, test, valid ... and holds class folders."""
-    tops = {p[0] for p in parts}
-    has_classes = {p[0] for p in parts if len(p) > 2}
-    if not tops or tops != has_classes or not all(top.lower() in fields.SPLITS for top in tops):
+    """Part of each sound below folders that are all called train, test, valid ...; sounds beside them have none."""
+    tops = {p[0] for p in parts if len(p) > 1}
+    if not all(top.lower() in fields.SPLITS for top in tops):
         return [""] * len(parts)
-    return [fields.SPLITS[p[0].lower()] for p in parts]
+    return [fields.SPLITS[p[0].lower()] if len(p) > 1 else "" for p in parts]
+
+
+def _check_classes(root: str, tops: Sequence[str], *, has_labels: bool) -> None:
+    """Folders that part a data set must not be taken for its classes."""
+    are_splits = all(top.lower() in fields.SPLITS for top in tops)
+    are_folds = all(_FOLD.fullmatch(top) for top in tops)
+    if tops and (are_folds or (are_splits and not has_labels)):
+        rule = "class folders" + (" in them, or names of files that hold the class" if are_splits else "")
+        fix = "Give the table that has the labels, or the folder that holds it."
+        raise DataError(complaint(fields.printable(root), "folders", ", ".join(tops[:5]), rule, fix))
 
 
 def _flat_targets(parts: Sequence[Sequence[str]]) -> list[str]:

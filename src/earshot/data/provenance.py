@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from earshot.audio.step import Parameters
 from earshot.data import fields
-from earshot.files import sha256_of
+from earshot.files import sha256_of, sync_folder
 
 
 @dataclass(frozen=True)
@@ -102,4 +103,7 @@ def write_csv(path: Path, columns: Sequence[str], *, rows: Iterable[Mapping[str,
         writer.writerow(columns)
         for row in rows:
             writer.writerow([fields.escape_cell(fields.text_of(row[name])) for name in columns])
+        file.flush()
+        os.fsync(file.fileno())  # the table guards the test side: it must not be cut by a power cut
     temporary.replace(path)
+    sync_folder(path.parent)

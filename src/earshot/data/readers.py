@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +14,7 @@ from earshot.audio.decode import AUDIO_EXTENSIONS
 from earshot.data import corpus_layouts, fields, layouts, scan, speakers, tables
 from earshot.data.clips import Clips
 from earshot.data.corpora import resolve_data
+from earshot.data.splits import has_official_folds, trainable
 from earshot.errors import DataError, complaint
 
 TABLE_EXTENSIONS = frozenset({".csv", ".tsv", ".txt"})
@@ -66,7 +69,13 @@ def read_clips(
         if labels:
             raise DataError(complaint("data", "sources", len(data), "one folder, CSV file or frame"))
         given = {f"{field.removesuffix('_s')}_column": name for field, name in columns.items()}
-        parts = [read_clips(one, where=where, labels=False, audio_root=audio_root, **given) for one in data]
+        parts = []
+        for is_sound, some in groupby(data, key=_is_sound):
+            if is_sound:  # thousands perhaps, by a pattern of the shell: one table of them all
+                parts.append(_read_files([_absolute(one) for one in some]))
+                continue
+            for one in some:
+                parts.append(read_clips(one, where=where, labels=False, audio_root=audio_root, **given))
         return _joined(parts)
     path = _absolute(resolve_data(data) if labels and os.fspath(data) else data)
     if Path(path).is_dir():
@@ -78,12 +87,12 @@ def read_clips(
             return _read_folder(path, columns, where=where, labels=labels)
         path = corpus
     elif not labels and Path(path).suffix.lower() not in TABLE_EXTENSIONS:
-        return _read_file(path)
+        return _read_files([path])
     df = tables.read_csv(path)
     if path_column is not None or not speakers.is_speaker_table(df):
         return _read_table(df, columns, source=path, audio_root=audio_root, where=where, labels=labels)
     folder = os.path.normpath(Path(audio_root or Path(path).parent).absolute())
-    df, chosen, note = speakers.joined(df, columns, source=path, folder=folder)
+    df, chosen, note = speakers.joined(df, columns, source=path, folder=folder, labels=labels)
     clips = _read_table(df, chosen, source=path, audio_root=folder, where=where, labels=labels)
     return clips.assign(notes=[note])
 
@@ -97,7 +106,7 @@ def describe(clips: Clips) -> str:
         shown = ", ".join(f"{fields.printable(name)} {n}" for name, n in list(counts.items())[:20])
         more = f", and {len(counts) - 20} more" if len(counts) > 20 else ""
         lines.append(f"{len(counts)} classes: {shown}{more}")
-    if table["fold"].notna().any():
+    if has_official_folds(clips):
         lines.append(f"folds: {', '.join(str(fold) for fold in sorted(table['fold'].dropna().unique()))}")
     if table["split"].any():
         counts = {str(k) or "unmarked": int(n) for k, n in table["split"].value_counts(sort=False).items()}
@@ -151,7 +160,16 @@ def _read_table(
         notes += fold_notes
     if Path(source).name == tables.FETCHED:
         notes += (f"{tables.FETCHED}: the part of the corpus that was fetched",)
-    return Clips(table, root=root, notes=notes, where=name)
+    clips = Clips(table, root=root, notes=notes, where=name)
+    folds = clips.table["fold"].iloc[trainable(clips)]
+    if folds.notna().any() and not has_official_folds(clips):
+        why = (
+            f"{folds.isna().sum()} of {len(folds)} clips have none"
+            if folds.isna().any()
+            else "all have the same"
+        )
+        clips = clips.assign(notes=[f"folds: not used, because {why}"])
+    return clips
 
 
 def _read_folder(
@@ -187,21 +205,40 @@ def _nothing_found(
     return DataError(complaint(fields.printable(root), what, 0, rule, fix))
 
 
-def _read_file(path: str) -> Clips:
-    """One sound named by the user: its extension does not matter, the decoder will judge."""
-    if not Path(path).is_file():
-        rule = "a sound file or a folder"
-        raise DataError(complaint(fields.printable(path), "file", scan.SKIPS["not_a_file"], rule))
-    return Clips(pd.DataFrame({"path": [path]}, dtype=object), root=Path(path).parent)
+def _is_sound(source: str | os.PathLike[str]) -> bool:
+    """Whether something to predict is neither a folder nor a table."""
+    return Path(source).suffix.lower() not in TABLE_EXTENSIONS and not Path(source).is_dir()
+
+
+def _read_files(paths: Sequence[str]) -> Clips:
+    """Sounds named by the user: their extension does not matter, the decoder will judge. Ids are names."""
+    for path in paths:
+        if not Path(path).is_file():
+            rule = "a sound file or a folder"
+            raise DataError(complaint(fields.printable(path), "file", scan.SKIPS["not_a_file"], rule))
+    once = list(dict.fromkeys(paths))
+    names = [fields.printable(Path(path).name) for path in once]
+    n_of = Counter(names)
+    ids = [
+        name if n_of[name] == 1 else fields.printable(path) for name, path in zip(names, once, strict=True)
+    ]
+    root = os.path.commonpath([Path(path).parent for path in once])
+    return Clips(pd.DataFrame({"path": once, "id": ids}, dtype=object), root=root)
 
 
 def _joined(several: Sequence[Clips]) -> Clips:
-    """Clips of several files and folders; ids stay relative where that is unambiguous."""
+    """Clips of several files and folders; ids stay relative where that is unambiguous.
+
+    What one source has again is left out; a table keeps all its rows.
+    """
     if not several:
         raise DataError(complaint("data", "paths", 0, "at least one file or folder"))
-    table = pd.concat([clips.table for clips in several], ignore_index=True).drop(columns="group")
-    keys = ["path", "start_s", "end_s"]
-    table = table[~table.duplicated(keys)].reset_index(drop=True)
+    tables_of, seen = [], set[tuple[str, float, float | None]]()
+    for clips in several:
+        keys = list(clips.segments())
+        tables_of.append(clips.table[[key not in seen for key in keys]])
+        seen.update(keys)
+    table = pd.concat(tables_of, ignore_index=True).drop(columns="group")
     twice = table["id"].duplicated(keep=False)
     table.loc[twice, "id"] = [fields.printable(p) for p in table.loc[twice, "path"]]
     if table["id"].duplicated().any():

@@ -47,13 +47,14 @@ def is_speaker_table(df: pd.DataFrame) -> bool:
 
 
 def joined(
-    df: pd.DataFrame, given: Mapping[str, str | None], *, source: str, folder: str
+    df: pd.DataFrame, given: Mapping[str, str | None], *, source: str, folder: str, labels: bool
 ) -> tuple[pd.DataFrame, dict[str, str | None], str]:
     """A row a sound: its path and what the table says of its speaker; the columns to use, and what was done.
 
     Args:
         given: columns that the user named; by default the label is the only column of categories.
         folder: where the sounds lie, at any depth.
+        labels: False where none are asked for.
 
     Raises:
         DataError: a speaker stands there twice, a sound has no speaker, or it is unclear which column is the label.
@@ -70,9 +71,11 @@ def joined(
             complaint(where, "speaker of", value, rule, "Add the speakers or take the sounds away.")
         )
     rows = df.iloc[[speakers[name] for name in names]].assign(path=pd.array(sounds, dtype=object))
-    speaker, label = _column(df, SPEAKER_NAMES), given["label"] or _column(df, tables.COLUMN_NAMES["label"])
+    speaker = _column(df, SPEAKER_NAMES)
     columns = {**given, "path": "path", "group": given["group"] or speaker}
-    columns["label"] = label or _only_category(df.drop(columns=speaker), where)
+    if labels and not given["label"]:
+        usual = _column(df, tables.COLUMN_NAMES["label"])
+        columns["label"] = usual or _only_category(df.drop(columns=speaker), where)
     n_silent = len(speakers) - len(set(names))
     more = f"; {n_silent} others have no sound" if n_silent else ""
     note = f"joined: {len(sounds)} sounds to {len(set(names))} speakers of {Path(where).name} by name{more}"
@@ -103,7 +106,8 @@ def _row_of_each(df: pd.DataFrame, *, source: str) -> dict[str, int]:
         name = fields.text_of(cell).strip()
         if not name or name in speakers:
             rule = "each speaker once" if name else "a speaker on every row"
-            raise rows.fault(i, "speaker", name, rule, "Correct that row.")
+            fix = "Correct that row; if a row is a clip, name the column of the paths with --path-column."
+            raise rows.fault(i, "speaker", name, rule, fix)
         speakers[name] = i
     return speakers
 

@@ -50,8 +50,8 @@ def k_folds(clips: Clips, *, n_folds: int = 5, seed: int = 0, ignore_folds: bool
         raise ConfigError(complaint("splits", "n_folds", n_folds, "a whole number >= 2", "5 is usual."))
     check_trainable(clips)
     pool = trainable(clips)
-    official = clips.table["fold"].iloc[pool]
-    if not ignore_folds and not official.isna().any() and official.nunique() > 1:
+    if not ignore_folds and has_official_folds(clips):
+        official = clips.table["fold"].iloc[pool]
         parts, names = np.unique(official.to_numpy(dtype=np.int64), return_inverse=True)
         folds = [_fold(pool, names == i, name=f"fold {part}") for i, part in enumerate(parts)]
         fix = "Correct the group or the fold, or deal new folds with --ignore-folds."
@@ -131,6 +131,22 @@ def unheard_test(clips: Clips) -> tuple[Indices, list[str]]:
         "group: they are not scored"
     )
     return kept, [note]
+
+
+def has_official_folds(clips: Clips) -> bool:
+    """Whether every clip that may be learned from has a fold, and they have more than one."""
+    official = clips.table["fold"].iloc[trainable(clips)]
+    return bool(not official.isna().any() and official.nunique() > 1)
+
+
+def valid_clips_train(clips: Clips) -> Clips:
+    """Clips marked "valid" join the folds: nothing is selected on a separate validation set."""
+    marked = (clips.table["split"] == "valid").to_numpy()
+    if not marked.any():
+        return clips
+    split = ["train" if is_valid else s for s, is_valid in zip(clips.table["split"], marked, strict=True)]
+    note = f"{marked.sum()} validation clips take part in the folds like training clips"
+    return clips.assign(split=split, notes=[note])
 
 
 def trainable(clips: Clips) -> Indices:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from earshot.data import fields
-from earshot.errors import DataError, complaint
+from earshot.errors import DataError, Words, complaint
 
 # Column names that are understood unasked, best first; compared without case.
 COLUMN_NAMES: dict[str, tuple[str, ...]] = {
@@ -58,10 +59,19 @@ TABLES: dict[str, CorpusTable] = {
 
 
 def corpus_table(folder: str) -> str:
-    """Path of the table of a known corpus in a folder, or nothing."""
+    """Path of the table of a known corpus in a folder, or nothing.
+
+    Raises:
+        DataError: the folder is of an augmented corpus that is not finished.
+    """
     home = Path(folder).parent if Path(folder).name == "audio" else Path(folder)
-    if (home / "provenance.jsonl").is_file() and (home / "clips.csv").is_file():
-        return str(home / "clips.csv")  # an augmented corpus: only it knows which files have one source
+    if (home / "provenance.jsonl").is_file():
+        # An augmented corpus: only its table knows which files have one source.
+        if not (home / "clips.csv").is_file():
+            there, fix = Words("not there yet"), "Give the same `earshot augment` command again: it goes on."
+            rule = "the table of a finished augmented corpus"
+            raise DataError(complaint(fields.printable(str(home)), "clips.csv", there, rule, fix))
+        return str(home / "clips.csv")
     for corpus in TABLES.values():
         for place in corpus.places:
             path = Path(folder, place)
@@ -184,6 +194,7 @@ def standard_columns(
         names = [str(column) for column in df.columns]
         paths = [corpus.file_of(dict(zip(names, row, strict=True))) for row in cells]
         table["path"] = pd.Series(paths, index=df.index, dtype=object)
+    table["path"] = from_windows(table["path"])
     if labels:
         _check_labels(table, source)
     notes = tuple(f"{f}: column {c!r}" for f, c in chosen.items() if f not in ("path", "id"))
@@ -230,6 +241,14 @@ def _check_labels(table: pd.DataFrame, source: str) -> None:
     for i, label in enumerate(table["label"]):
         if not fields.clean_label(label):
             raise rows.fault(i, "label", label, "a label on every row", "Fill it in or drop the row.")
+        if _is_not_utf8(label):
+            fix = "Save the table as UTF-8, or rename the class."
+            raise rows.fault(i, "label", fields.printable(label), "text in UTF-8", fix)
+
+
+def _is_not_utf8(text: str) -> bool:
+    """Whether it holds bytes that could not be read as UTF-8; names of files may."""
+    return any("\udc80" <= ch <= "\udcff" for ch in text)
 
 
 def audio_folder(paths: pd.Series, table_path: str, audio_root: str | os.PathLike[str] | None) -> str:
@@ -246,8 +265,31 @@ def audio_folder(paths: pd.Series, table_path: str, audio_root: str | os.PathLik
             if any(_exists(folder, path) for path in paths.iloc[:n_tried]):
                 return os.path.normpath(folder)
     first, rule = str(candidates[0] / paths.iloc[0]), "at least one file that exists"
-    fix = "Give the folder that the paths start from as audio_root (--audio-root)."
-    raise DataError(complaint(fields.printable(table_path) or "table", "path", first, rule, fix))
+    raise DataError(
+        complaint(
+            fields.printable(table_path) or "table",
+            "path",
+            fields.printable(first),
+            rule,
+            _how_to_find(paths.iloc[0]),
+        )
+    )
+
+
+def _how_to_find(path: str) -> str:
+    """What to do about the paths of a table of which none is there."""
+    if _is_not_utf8(path):
+        return "Save the table as UTF-8."
+    if path.startswith("/") or re.match("[A-Za-z]:/", path):
+        return "Are these paths of another machine? Make them relative to a folder that holds the sounds."
+    return "Give the folder that the paths start from as audio_root (--audio-root)."
+
+
+def from_windows(paths: pd.Series) -> pd.Series:
+    """Paths written on Windows, with `/` for its separator; others stay as they are."""
+    if os.sep == "/" and any("\\" in path for path in paths) and not any("/" in path for path in paths):
+        return paths.map(lambda path: path.replace("\\", "/"))
+    return paths
 
 
 def _exists(folder: Path, path: str) -> bool:
