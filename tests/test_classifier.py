@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict, cross_val_sco
 
 from earshot import AudioClassifier, Bundle, read_clips
 from earshot.errors import ConfigError, DataError, DecodeError
+from earshot.recipe import load_recipe
 
 from . import corpus
 
@@ -231,6 +233,41 @@ def test_clips_marked_test_are_not_learned_from(tmp_path: Path) -> None:
     clips = read_clips(tmp_path)
     model = fast().fit(clips)
     assert model.score(clips.subset(clips.table["split"] == "test")) == 0.0
+
+
+def test_a_table_beside_labels_keeps_its_test_split(sounds: Path) -> None:
+    clips = read_clips(sounds)
+    split = ["test" if i % 2 else "train" for i in range(len(clips))]
+    table = pd.DataFrame({"path": clips.table["path"], "split": split})
+    labels = clips.table["label"].to_numpy()
+    beside, own = fast().fit(table, labels), fast().fit(table.assign(label=labels))
+    np.testing.assert_array_equal(beside.predict_proba(clips), own.predict_proba(clips))
+    assert beside.classes_.tolist() == own.classes_.tolist()
+
+
+def test_classes_without_a_clip_to_learn_from_are_none(sounds: Path) -> None:
+    clips = read_clips(sounds)
+    is_hum = (clips.table["label"] == "hum").to_numpy()
+    model = fast().fit(clips.assign(split=np.where(is_hum, "test", "train").tolist()))
+    assert model.classes_.tolist() == ["hiss", "ticks"]
+    with pytest.raises(DataError, match="classes is"):
+        fast().fit(clips.assign(split=np.where(is_hum, "train", "test").tolist()))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ['"random_forest", "n_trees": 5', '"mlp_lbfgs", "hidden": [4], "iterations": 3'],
+)
+def test_seeds_reach_what_classical_models_draw(
+    arrays: tuple[np.ndarray, np.ndarray, np.ndarray], kind: str
+) -> None:
+    X, y, _ = arrays
+    recipe = load_recipe("fast", CHANGES).model_dump()
+    (name,) = recipe["members"]
+    recipe["members"][name]["model"] = json.loads(f'{{"kind": {kind}}}')
+    first, second, other = (AudioClassifier(recipe, seed=s).fit(X, y).predict_proba(X) for s in (1, 1, 2))
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(first - other).max() > 1e-4
 
 
 def test_several_labels_a_clip_give_marks(tmp_path: Path) -> None:

@@ -270,6 +270,14 @@ def test_a_fold_whose_data_changed_is_trained_again(sounds: Path, tmp_path: Path
     assert digests(tmp_path / "run") != before
 
 
+def test_the_order_of_the_classes_makes_other_folds(sounds: Path, tmp_path: Path) -> None:
+    clips = read_clips(sounds)
+    turned = Clips(clips.table, root=clips.root, classes=clips.classes[::-1])
+    first, second = (trained(each, tmp_path / "run") for each in (clips, turned))
+    assert second.metrics["accuracy"] == first.metrics["accuracy"]
+    assert "read back" not in (tmp_path / "run" / "log.txt").read_text()
+
+
 def test_damaged_results_of_a_fold_are_trained_again(sounds: Path, tmp_path: Path) -> None:
     clips = read_clips(sounds)
     trained(clips, tmp_path / "run", recipe="cnn")

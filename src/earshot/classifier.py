@@ -64,7 +64,8 @@ class AudioClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: ArrayLike | None = None) -> AudioClassifier:
         """Trains on clips, or on paths or arrays [N, T] with labels `y` [N].
 
-        Of `Clips`, those marked "test" are left out, and with a warning those that cannot be read.
+        Of `Clips` and tables, those marked "test" are left out, and with a warning those of `Clips` that cannot be
+        read.
 
         Raises:
             DataError: labels are missing, or there are fewer than two classes, or a clip cannot be read.
@@ -226,19 +227,21 @@ def _training_audio(
     X: Any, y: ArrayLike | None, recipe: Recipe
 ) -> tuple[windows.Clipbank, NDArray[np.float32], NDArray[Any], NDArray[np.object_], list[str]]:
     """Audio, targets [N, K], classes [K], groups [N] and file hashes [N] of whatever `fit` was given."""
-    if isinstance(X, pd.DataFrame) and y is None:
-        X = read_clips(X)
+    if isinstance(X, pd.DataFrame):
+        # With labels beside it a frame needs none of its own, but its groups and its test split count.
+        X = read_clips(X) if y is None else read_clips(X.assign(label="of y"), label_column="label")
     if isinstance(X, Clips) and y is None:
         heard = hear(X.without(X.table["split"] == "test"), recipe.audio, monitor=Silent())
+        clips = heard.clips.of_present_classes()
         if heard.n_failed:
             first = next(o.message for o in heard.outcomes if not o.accepted)
             left_out = f"{heard.n_failed} of {len(heard.asked)} clips could not be read and were left out"
             warnings.warn(f"{left_out}; the first: {first}", stacklevel=3)
         return (
             heard.view,
-            heard.clips.targets,
-            np.asarray(heard.clips.classes),
-            heard.clips.groups,
+            clips.targets,
+            np.asarray(clips.classes),
+            clips.groups,
             heard.contents,
         )
     if y is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -44,6 +45,18 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def metadata_of(body: bytes) -> dict[str, str]:
+    """What a safetensors file says of itself beside its tensors.
+
+    Raises:
+        KeyError, ValueError: nothing, or it is no such file.
+
+    Source: https://huggingface.co/docs/safetensors, "Format".
+    """
+    about: dict[str, str] = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])["__metadata__"]
+    return about
 
 
 def sha256_of(path: Path) -> str:

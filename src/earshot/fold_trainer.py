@@ -13,6 +13,7 @@ import torch
 from earshot.data.clips import Clips
 from earshot.data.splits import Fold
 from earshot.hearing import Heard
+from earshot.models.backbones import pretrained_digest
 from earshot.monitor import Monitor
 from earshot.recipe import Recipe
 from earshot.runfolder import FoldFile, RunFolder
@@ -21,7 +22,7 @@ from earshot.training.members import FittedFold, FoldData, MemberConfig
 from earshot.trainings import Job, make_side_by_side, sharing
 from earshot.versions import versions
 
-_VERSION = 2  # raise when the same fold would give another result, also where a network was changed
+FOLD_VERSION = 3  # raise when the same fold would give another result, also where a network was changed
 
 
 @dataclass(kw_only=True)
@@ -119,12 +120,14 @@ class FoldTrainer:
     def _identity(self, config: MemberConfig, fold: Fold) -> dict[str, Any]:
         """Everything that the result of a fold depends on."""
         return {
-            "version": _VERSION,
+            "version": FOLD_VERSION,
             "versions": versions(),
             "seed": self.recipe.seed,
             "audio": self.recipe.audio.model_dump(mode="json"),
             "window": [self.length, self.hop],
             "member": config.model_dump(mode="json"),
+            "pretrained": pretrained_digest(config.model),
+            "classes": list(self.clips.classes),  # in their order: probabilities are columns
             "clips": _digest(self.clips, self.heard.contents, fold),
         }
 

@@ -26,6 +26,7 @@ from earshot.deploy.weights import read_member
 from earshot.errors import DataError, EarshotError, Words, complaint
 from earshot.evaluation.decisions import fit_decisions
 from earshot.evaluation.predictions import Predictions, safe_cell
+from earshot.files import metadata_of
 from earshot.hearing import window_samples
 from earshot.models.member import Member, pick_device
 from earshot.recipe import Recipe, load_recipe
@@ -203,7 +204,7 @@ class _Stored:
         path = self._file(name, number).folder / "held_out.safetensors"
         try:
             body = path.read_bytes()
-            about = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])["__metadata__"]
+            about = metadata_of(body)
             probs = safetensors.numpy.load(body)["probs"]
             vouched = self.run.metrics["members"][name]["trainings"][number - 1] == about["identity"]
         except (OSError, SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from earshot.deploy.weights import read_member, weights_suffix, write_weights
 from earshot.errors import BundleError, EarshotError, Words, complaint
-from earshot.files import write_whole
+from earshot.files import metadata_of, write_whole
 from earshot.training.checkpoint import Checkpoint
 from earshot.training.members import FittedFold, FoldData, MemberConfig
 
@@ -160,7 +160,7 @@ class FoldFile:
         try:
             body = (self.folder / "held_out.safetensors").read_bytes()
             probs = safetensors.numpy.load(body)["probs"]
-            about = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])["__metadata__"]
+            about = metadata_of(body)
             if about["identity"] != self.identity:
                 return None
             member = read_member(

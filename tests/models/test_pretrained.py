@@ -1,6 +1,7 @@
 """Every test works on tiny random backbones saved in a temporary folder, with the network shut."""
 
 import json
+import shutil
 import socket
 import sys
 from dataclasses import asdict
@@ -13,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from earshot.errors import ConfigError
-from earshot.models.backbones import AstConfig, ResNetConfig, Wav2Vec2Config
+from earshot.models.backbones import AstConfig, ResNetConfig, Wav2Vec2Config, pretrained_digest
+from earshot.models.classical import KnnConfig
 from earshot.models.pretrained import (
     PretrainedAst,
     PretrainedResNet,
@@ -395,3 +397,15 @@ def test_frozen_and_trainable_parameters_are_counted(saved):
     n_head = (16 + 1) * N_CLASSES
     assert parameter_counts(built("resnet", saved["resnet"])) == (n_head, n_backbone)
     assert parameter_counts(built("resnet", saved["resnet"], freeze=False)) == (n_head + n_backbone, 0)
+
+
+def test_other_weights_in_the_same_folder_are_another_start(saved, tmp_path):
+    folder = tmp_path / "weights"
+    shutil.copytree(saved["resnet"], folder)
+    config = ResNetConfig(weights=str(folder))
+    first = pretrained_digest(config)
+    assert pretrained_digest(ResNetConfig(weights=str(saved["resnet"]))) == first  # it is not the name
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    assert pretrained_digest(config) != first
+    assert pretrained_digest(KnnConfig()) == ""

@@ -84,27 +84,44 @@ def test_a_network_s_attempt_has_its_curve_size_and_training_confusion(bench, st
     assert np.sum(made.training_confusion) == 2 * len(fold.train)
 
 
-@pytest.mark.parametrize("changed", ["seed", "model", "fold", "labels", "protocol", "fill", "version"])
+@pytest.mark.parametrize(
+    "changed",
+    ["seed", "run", "model", "fold", "labels", "protocol", "inner", "version", "view", "training", "row"],
+)
 def test_what_a_result_depends_on_makes_another_experiment(bench, study, data, changed, monkeypatch):
     row, fold = study.matching("knn-3")[0], data.folds[0]
     bench().attempt(row, fold, run=0, on_progress=quiet)
-    other = bench()
+    other, run, rows = bench(), 0, [row]
     if changed == "seed":
         other = bench(seed=1)
     elif changed == "protocol":
         other = bench(protocol=study.protocols["book"])
+    elif changed == "inner":
+        other = bench(protocol=study.protocols["grouped"].model_copy(update={"inner_by": "item"}))
+    elif changed == "run":
+        run = 1
+    elif changed == "view":
+        rows = [row.model_copy(update={"view": "mel"})]
+    elif changed == "training":
+        values = {"epochs": 9, "learning_rate": 0.5, "batch_size": 3, "optimizer": "sgd"}
+        rows = [
+            row.model_copy(update={"training": row.training.model_copy(update={name: value})})
+            for name, value in values.items()
+        ]
     elif changed == "labels":
         turned = data.clips.assign(label=data.clips.table["label"].tolist()[::-1])
         other = bench(data=replace(data, clips=turned))
-    elif changed == "fill":
-        row = row.model_copy(update={"translate_fill_db": -100.0})
+    elif changed == "row":
+        values = {"translate_fill_db": -100.0, "translate_share": 0.1, "n_translated": 2, "variants": False}
+        rows = [row.model_copy(update={name: value}) for name, value in values.items()]
     elif changed == "version":
         monkeypatch.setattr(attempts, "_VERSION", attempts._VERSION + 1)
     elif changed == "fold":
         fold = replace(fold, train=fold.train[1:])
     else:
-        row = row.model_copy(update={"model": row.model.model_copy(update={"n_neighbours": 2})})
-    assert other.finished(row, fold, run=0) is None
+        rows = [row.model_copy(update={"model": row.model.model_copy(update={"n_neighbours": 2})})]
+    for each in rows:
+        assert other.finished(each, fold, run=run) is None
 
 
 def test_names_and_published_figures_are_no_part_of_an_experiment(bench, study, data):
@@ -154,3 +171,10 @@ def test_a_study_downloads_no_weights(tmp_path, monkeypatch):
         available(row)
     here = row.model_copy(update={"model": row.model.model_copy(update={"weights": str(tmp_path)})})
     assert available(here).weights == str(tmp_path)
+
+
+def test_runs_of_a_forest_differ_as_their_seeds_do(bench, study, data):
+    forest = {"model": {"kind": "random_forest", "n_trees": 3}, "id": "forest", "label": "", "section": "all"}
+    row, fold = Row.model_validate(forest | {"view": "raw"}), data.folds[0]
+    first, second = (bench().attempt(row, fold, run=run, on_progress=quiet).probs for run in (0, 1))
+    assert not np.array_equal(first, second)

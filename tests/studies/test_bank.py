@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -45,8 +47,6 @@ def test_copies_differ_from_their_clip_and_follow_it_wherever_it_stands(data, ma
 
 
 def _reversed(data):
-    from dataclasses import replace
-
     order = np.arange(len(data.clips))[::-1].copy()
 
     class Turned:
@@ -110,11 +110,16 @@ def test_features_of_other_versions_are_made_anew(make, monkeypatch):
     assert make().file("raw") != own
 
 
-def test_what_features_depend_on_changes_their_file(study, make):
+def test_what_features_depend_on_changes_their_file(study, data, make):
     own = make().file("raw")
     changed = study.views["raw"].model_copy(update={"factor": 10})
     assert make(seed=1).file("raw") != own
     assert make(n_variants=2).file("raw") != own
     assert make(steps=PUBLISHED_STEPS[:1]).file("raw") != own
     assert make(views={"raw": changed}).file("raw") != own
+    contents = ("other", *data.contents[1:])
+    assert make(data=replace(data, contents=contents)).file("raw") != own
+    later = data.clips.assign(start_s=[0.01] * len(data.clips))
+    assert make(data=replace(data, clips=later)).file("raw") != own
+    assert make(data=replace(data, length=data.length - 1)).file("raw") != own
     assert make().file("raw") == own

@@ -19,7 +19,8 @@ def small(*changes, **others):
     """A study of one neighbour and one recipe with some changes."""
     recipe = {"id": "fast", "label": "fast recipe", "section": "all", "recipe": "fast"}
     rows = [plain_study()["rows"][0], recipe | {"recipe_changes": [*FAST, *changes]}]
-    values = {"rows": rows, "n_variants": 1, "claims": [], "ladder": [], "pictures": ""} | others
+    values = {"rows": rows, "n_variants": 1, "claims": [], "ladder": [], "pictures": ""}
+    values |= {"protocols": {"grouped": {"about": "by source"}}} | others
     return read_study(plain_study(**values))
 
 
@@ -92,3 +93,27 @@ def test_a_recipe_that_cannot_run_says_why_and_the_rest_goes_on(run):
     assert "recipe" in result.results["x"].reason
     assert result.results["knn-1"].accuracies == alone.accuracies
     assert alone.accuracy > 0.3  # a third is chance
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("a fold fell over"), MemoryError("9 TiB")])
+def test_a_recipe_that_falls_over_does_not_end_the_study(run, monkeypatch, fault):
+    def broken(_):
+        raise fault
+
+    monkeypatch.setattr(by_recipe, "run", broken)
+    results = run().results
+    assert results["fast"].reason == f"failed: {type(fault).__name__}: {fault}"
+    assert results["knn-1"].reason == ""
+
+
+@pytest.mark.parametrize("changed", ["version", "classes"])
+def test_what_a_recipe_s_result_depends_on_makes_another_run(run, monkeypatch, changed):
+    run()
+    study = small()
+    if changed == "version":
+        monkeypatch.setattr(by_recipe, "FOLD_VERSION", by_recipe.FOLD_VERSION + 1)
+    else:
+        study = small(classes=[{"names": ["ticks", "hum", "hiss"]}])
+    monkeypatch.setattr(by_recipe, "run", lambda _: pytest.fail("it is to be made anew"))
+    with pytest.raises(pytest.fail.Exception, match="made anew"):
+        run(study=study)

@@ -140,8 +140,14 @@ def test_a_protocol_s_own_folds_are_its_limit():
 
 
 def test_a_fold_that_is_not_there_is_refused():
-    with pytest.raises(ConfigError, match="--folds"):
-        split(clips(), Protocol(about=""), seed=0, only=(9,))
+    for only in ((9,), (1, 9)):
+        with pytest.raises(ConfigError, match="--folds"):
+            split(clips(), Protocol(about=""), seed=0, only=only)
+
+
+def test_folds_are_asked_of_a_protocol_that_has_some():
+    with pytest.raises(ConfigError, match=r"--folds is \[1\]; expected no folds: .*a random split by file"):
+        split(clips(), Protocol(about="", split="random"), seed=0, only=(1,))
 
 
 def test_data_are_looked_for_where_people_keep_them(study, tmp_path, monkeypatch):

@@ -5,6 +5,8 @@ from earshot.studies.loading import expanded, load_study, read_study, study_name
 
 from .conftest import plain_study
 
+BARE = {"claims": [], "ladder": [], "pictures": ""}
+
 
 @pytest.mark.parametrize("name", study_names())
 def test_every_study_that_ships_can_be_read_and_says_what_its_source_got_wrong(name):
@@ -67,6 +69,7 @@ def test_a_named_training_can_be_changed_in_a_row(study):
         ({"ensemble": {"members": "knn-1", "combination": "mean"}}, "a model, an ensemble or a recipe"),
         ({"toy": "regression"}, "a view or a toy"),
         ({"id": "knn-1"}, "row ids must differ"),
+        ({"model": None, "recipe": "fast"}, "only a row with a model has .*runs, training, view"),
     ],
 )
 def test_a_row_that_breaks_a_rule_is_named(change, words):
@@ -83,18 +86,60 @@ def test_a_row_that_breaks_a_rule_is_named(change, words):
         (
             {"augmented_test": True, "split": "random"},
             {"rows": [plain_study()["rows"][0] | {"spoiled": True}], "spoil": {"corruptions": ["gain"]}},
-            "row knn-1, protocol mine: clips are spoiled, not their copies",
+            "row knn-1, protocol mine: only clips are spoiled",
         ),
         (
             {"standardise": "class"},
             {},
             "row knn-1, protocol mine: standardise is for samples.*'raw' is decimated",
         ),
+        (
+            {"standardise": "recording"},
+            {
+                "views": {"raw": {"kind": "waveform"}},
+                "rows": [plain_study()["rows"][0] | {"spoiled": True}],
+                "spoil": {"corruptions": ["gain"]},
+                **BARE,
+            },
+            "row knn-1, protocol mine: spoiled segments are not standardised",
+        ),
+        (
+            {"augmented_test": True, "split": "random"},
+            {"rows": [{"id": "fast", "label": "", "section": "all", "recipe": "fast"}], **BARE},
+            "row fast, protocol mine: .*recipes judge only clips",
+        ),
     ],
 )
 def test_a_row_that_does_not_go_with_a_protocol_is_refused(protocol, change, words):
     with pytest.raises(ConfigError, match=words):
         read_study(plain_study(protocols={"mine": {"about": "", **protocol}}, **change))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"claims": [{"text": "", "kind": "higher", "left": "net"}]}, "compares left with right"),
+        ({"claims": [{"text": "x", "kind": "above", "left": "cnn-*"}]}, "claim 'x': no row fits 'cnn-\\*'"),
+        ({"ladder": [{"label": "y", "rows": "z", "published": 1}]}, "step 'y': no row fits 'z'"),
+        (
+            {"sections": [{"id": "all", "title": "", "grid": "k"}, {"id": "ensemble", "title": ""}]},
+            "section 'all' is a grid, and the row has no cell",
+        ),
+        (
+            {"rows": [plain_study()["rows"][0] | {"published": [1.0]}]},
+            "row 'knn-{k}': published is .*a figure for each combination",
+        ),
+    ],
+)
+def test_a_study_that_does_not_fit_together_is_refused(change, words):
+    with pytest.raises(ConfigError, match=words):
+        read_study(plain_study(**change))
+
+
+def test_a_recipe_s_seed_is_the_study_s():
+    row = {"id": "x", "label": "", "section": "all", "recipe": "fast", "recipe_changes": ["seed=7"]}
+    with pytest.raises(ConfigError, match="the seed of a recipe is the study's"):
+        read_study(plain_study(rows=[row], **BARE))
 
 
 def test_patterns_choose_rows(study):

@@ -16,7 +16,7 @@ def make():
     """`make(**changes)`: a page with something of everything."""
 
     def build(**changes):
-        claim = Claim(text="Nets win.", kind="higher", left="net")
+        claim = Claim(text="Nets win.", kind="higher", left="net", right="knn-1")
         values = {
             "name": "small",
             "title": "A small study",

@@ -70,18 +70,25 @@ def test_rows_can_be_added_and_earlier_ones_are_shown_with_them(run):
     assert list(run(rows="knn-1").results) == ["knn-1", "knn-3"]
 
 
-def test_a_row_that_diverges_is_shown_with_its_reason_and_the_rest_goes_on(run, ask):
+@pytest.fixture
+def whole(run):
+    """The accuracy of a row where nothing is wrong."""
+    results = run(rows="knn-*").results
+    return {name: row.accuracy for name, row in results.items()}
+
+
+def test_a_row_that_diverges_is_shown_with_its_reason_and_the_rest_goes_on(run, ask, whole):
     rows = plain_study()["rows"]
     rows[1]["training"] = {"base": "short", "optimizer": "sgd", "learning_rate": 1e30, "epochs": 30}
     result = run(study=read_study(plain_study(rows=rows)))
     assert "loss is" in result.results["net"].reason
     assert result.results["both"].reason == "not run: its members were not"
     assert result.results["knn-3"].reason == ""
-    assert 0 < (result.results["knn-3"].accuracy or 0) <= 100
+    assert result.results["knn-3"].accuracy == whole["knn-3"]
     assert "net: " in (ask().folder / "log.txt").read_text()
 
 
-def test_a_fault_in_one_row_does_not_end_the_others(run, monkeypatch):
+def test_a_fault_in_one_row_does_not_end_the_others(run, whole, monkeypatch):
     fit = attempts.fit_on_features
 
     def faulty(model, *given, **options):
@@ -93,7 +100,7 @@ def test_a_fault_in_one_row_does_not_end_the_others(run, monkeypatch):
     result = run()
     assert result.results["net"].reason == "failed: RuntimeError: out of memory"
     assert result.results["knn-1"].reason == ""
-    assert 0 < (result.results["knn-1"].accuracy or 0) <= 100
+    assert result.results["knn-1"].accuracy == whole["knn-1"]
 
 
 def test_rows_that_fit_no_pattern_are_an_error(run):
@@ -105,6 +112,12 @@ def test_a_limit_on_folds_is_kept_and_weights_are_not_fitted_on_one(run):
     result = run(folds=(2,))
     assert [fold.name for fold in result.data.folds] == ["fold 2"]
     assert "folds" in result.results["both"].reason
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_less_than_one_run_is_refused_before_any_work(run, n):
+    with pytest.raises(ConfigError, match=f"--runs is {n}; expected a whole number >= 1"):
+        run(runs=n)
 
 
 def test_more_runs_make_more_members(run):

@@ -124,6 +124,13 @@ class Clips:
             raise ValueError(f"mask has shape {picked.shape}; expected ({len(self)},)")
         return self._with_table(self.table.iloc[picked].reset_index(drop=True))
 
+    def of_present_classes(self) -> Clips:
+        """The same clips, with those classes only that one of them has; a subset keeps its parent's."""
+        present = set(_class_names(self.table["label"]))
+        other = self._with_table(self.table)
+        other.classes = tuple(name for name in self.classes if name in present)
+        return other
+
     def without(self, mask: npt.ArrayLike) -> Clips:
         """The clips where the mask [N] is false."""
         return self.subset(~np.asarray(mask, dtype=bool))

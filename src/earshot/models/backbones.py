@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib
 import json
 import math
@@ -19,6 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from earshot.errors import ConfigError, complaint, rule_of
+from earshot.files import sha256_of
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _FETCHED = ("config.json", "model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
@@ -183,8 +186,11 @@ class Wav2Vec2Config(PretrainedConfig):
     backbone: Wav2Vec2Shape | None = Field(None, description=_FILLED_IN)
 
 
-def weights_folder(weights: str) -> Path:
+def weights_folder(weights: str, *, offline: bool = False) -> Path:
     """The folder itself, or that of a copy of the repository: the one place that may use the network.
+
+    Args:
+        offline: take a copy that is here already.
 
     Raises:
         ConfigError: it is neither, or cannot be fetched.
@@ -198,10 +204,32 @@ def weights_folder(weights: str) -> Path:
         raise ConfigError(complaint("model", "weights", weights, rule, "There is no such folder."))
     fetch = library("huggingface_hub").snapshot_download
     try:
-        return Path(fetch(weights, allow_patterns=list(_FETCHED)))
+        return Path(fetch(weights, allow_patterns=list(_FETCHED), local_files_only=offline))
     except Exception as error:  # of the hub's client, of its HTTP library or of the system
         fix = f"It could not be fetched ({type(error).__name__}): go online once, or give a folder that holds it."
         raise ConfigError(complaint("model", "weights", weights, rule, fix)) from error
+
+
+def pretrained_digest(model: Any) -> str:
+    """Hash of the weights that the training of a model starts from; empty where it starts from none.
+
+    The name of a folder or of a repository says nothing of what lies there.
+    """
+    if not isinstance(model, PretrainedConfig):
+        return ""
+    try:
+        folder = weights_folder(model.weights, offline=True)
+        stat = [(path, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
+    except (ConfigError, OSError):
+        return "none"  # who trains is told so
+    digests = [_digest(path, about.st_size, about.st_mtime_ns) for path, about in stat]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+@functools.cache
+def _digest(path: Path, size: int, mtime_ns: int) -> str:
+    """Of a file as it was when it was this large and this old."""
+    return sha256_of(path)
 
 
 def stored_weights(folder: Path, shape: BackboneShape, network: type[Any]) -> dict[str, Tensor]:

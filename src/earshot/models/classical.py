@@ -70,7 +70,7 @@ class ForestConfig(ClassicalConfig):
     min_leaf: int = Field(
         1, ge=1, description="training windows in a leaf at the least; more makes it smaller"
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="of the draws")
+    seed: int = Field(0, ge=0, lt=2**32, description="of the draws, with the recipe's")
     balance: Balance = "auto"
 
 
@@ -110,7 +110,11 @@ class ClassicalMlpConfig(ClassicalConfig):
     )
     iterations: int = Field(200, ge=1, le=100_000, description="at the most")
     weight_decay: float = Field(1e-4, ge=0, description="L2 penalty on weights")
-    seed: int = Field(0, ge=0, lt=2**32, description="of the weights at the start")
+    seed: int = Field(0, ge=0, lt=2**32, description="of the weights at the start, with the recipe's")
+
+
+# Models whose fit depends on their `seed`.
+SEEDED = (ForestConfig, ClassicalMlpConfig)
 
 
 def build_centroid(config: CentroidConfig, *, input_shape: tuple[int, ...], n_classes: int) -> Any:

@@ -23,6 +23,8 @@ from earshot.data.splits import Fold
 from earshot.errors import ConfigError
 from earshot.evaluation.metrics import confusion_matrix
 from earshot.evaluation.predictions import Predictions
+from earshot.models.backbones import pretrained_digest
+from earshot.models.classical import SEEDED
 from earshot.models.member import ClassicalMember
 from earshot.models.summary import n_parameters
 from earshot.studies.bank import FeatureBank
@@ -178,6 +180,10 @@ class Workbench:
             "toy": row.toy,
             "seed": [self.seed, run],
         }
+        if isinstance(row.model, SEEDED):
+            parts["estimator_seed"] = 1  # those of earlier versions were all drawn from 0
+        if digest := pretrained_digest(row.model):
+            parts["pretrained"] = digest
         if fold is not None and self.bank is not None and row.view:
             clips = self.bank.data.clips
             parts |= {

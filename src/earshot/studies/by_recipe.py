@@ -16,7 +16,9 @@ from earshot.data.clips import Clips
 from earshot.errors import DataError, complaint
 from earshot.evaluation.predictions import Predictions
 from earshot.experiment import Experiment, RunResult, run
+from earshot.fold_trainer import FOLD_VERSION
 from earshot.hearing import hear
+from earshot.models.backbones import pretrained_digest
 from earshot.monitor import Monitor
 from earshot.recipe import Recipe, load_recipe, resolved
 from earshot.results import predictions_of
@@ -134,6 +136,9 @@ class RecipeRows:
         contents = dict(zip(self.data.clips.table["path"], self.data.contents, strict=True))
         return {
             "versions": versions(),
+            "fold_version": FOLD_VERSION,
+            "classes": list(clips.classes),
+            "pretrained": [pretrained_digest(each.model) for each in self._recipe(row).members.values()],
             "recipe": self._recipe(row).model_dump(mode="json", exclude={"description"}),
             "clips": [
                 [contents[path], *(str(value) for value in rest)]

@@ -209,13 +209,15 @@ def split(
 
     Raises:
         DataError: the clips cannot be split by group.
-        ConfigError: none of the folds asked for is there.
+        ConfigError: a fold that is asked for is not there.
     """
     if protocol.split == "random":
+        _no_folds(only, "a random split by file")
         fold = random_split(clips, share=protocol.test_share, seed=seed)
         return [fold], [leak_note(clips, fold)]
     test, notes = unheard_test(clips) if protocol.split == "given" else (np.zeros(0, np.int64), [])
     if len(test):
+        _no_folds(only, "the data's own test split")
         check_trainable(clips, n_groups=1)
         fold = Fold(trainable(clips), test, TEST_SPLIT)
         check_no_leak(clips, fold.train, fold.test)
@@ -224,13 +226,20 @@ def split(
     wanted = tuple(only) or protocol.folds
     if not wanted:
         return folds, notes
-    kept = [fold for fold in folds if fold.name in {f"fold {number}" for number in wanted}]
-    if not kept:
+    names = {f"fold {number}" for number in wanted}
+    kept = [fold for fold in folds if fold.name in names]
+    if len(kept) < len(names):
         rule = f"some of {', '.join(fold.name.removeprefix('fold ') for fold in folds)}"
         raise ConfigError(complaint("study", "--folds", list(wanted), rule))
-    names = ", ".join(fold.name for fold in kept)
+    said = ", ".join(fold.name for fold in kept)
     n_judged = sum(len(fold.test) for fold in kept)
-    return kept, [*notes, f"judged on {names} only, of {len(folds)}: {n_judged} clips"]
+    return kept, [*notes, f"judged on {said} only, of {len(folds)}: {n_judged} clips"]
+
+
+def _no_folds(only: Sequence[int], split: str) -> None:
+    if only:
+        rule = f"no folds: this protocol judges by {split}"
+        raise ConfigError(complaint("study", "--folds", list(only), rule))
 
 
 def random_split(clips: Clips, *, share: float, seed: int) -> Fold:

@@ -45,7 +45,14 @@ def read_study(values: Mapping[str, Any]) -> Study:
     """
     plain = dict(values)
     trainings = plain.pop("trainings", {})
-    rows = [row for each in plain.get("rows", ()) for row in expanded(_with_bases(each, trainings))]
+    rows: list[dict[str, Any]] = []
+    for each in plain.get("rows", ()):
+        try:
+            rows += expanded(_with_bases(each, trainings))
+        except (IndexError, KeyError, TypeError) as error:
+            rule = "lists nested as its grid, with a figure for each combination"
+            where = f"study {values.get('name')}, row {each.get('id')!r}"
+            raise ConfigError(complaint(where, "published", each.get("published"), rule)) from error
     try:
         return Study.model_validate({**plain, "rows": rows})
     except ValidationError as error:

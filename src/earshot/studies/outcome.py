@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 
 from earshot.evaluation.predictions import Predictions
 from earshot.evaluation.statistics import accuracy_interval
-from earshot.files import write_whole
+from earshot.files import metadata_of, write_whole
 from earshot.studies.spec import Row
 
 N_BOOTSTRAP = 2000
@@ -71,7 +71,7 @@ class AttemptFile:
         try:
             body = self.path.read_bytes()
             arrays = safetensors.numpy.load(body)
-            about = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])["__metadata__"]
+            about = metadata_of(body)
             if about["identity"] != self.identity:
                 return None
             return Attempt(

@@ -47,7 +47,13 @@ class StudyRun:
 
 
 def resized(study: Study, asked: StudyRun) -> Study:
-    """The study with as many runs, epochs and copies as are asked for."""
+    """The study with as many runs, epochs and copies as are asked for.
+
+    Raises:
+        ConfigError: less than one run.
+    """
+    if asked.runs is not None and asked.runs < 1:
+        raise ConfigError(complaint("study", "--runs", asked.runs, "a whole number >= 1"))
     quick = study.quick
     rows = []
     for row in study.rows:

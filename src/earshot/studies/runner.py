@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -113,33 +113,41 @@ class _Rows:
         self.workers.submit(jobs)
         n_before = 0
         for row in single:
-            result = self._run(row) if row.id in wanted else self._found(row)
-            if result is not None:
-                self.results[row.id] = result
+            self._keep(row, partial(self._run if row.id in wanted else self._found, row))
             if row.id in wanted:
                 n_before += len(self._jobs(row))
                 self.n_done = n_before  # also where the row failed half-way
                 self._say(row)
         for row in self.study.rows:
-            if row.recipe:
-                self._by_recipe(row, row.id in wanted)
+            if row.recipe and self.by_recipe is not None:
+                self._keep(row, partial(self._by_recipe, self.by_recipe, row, row.id in wanted))
+                if row.id in wanted:
+                    self._say(row)
             if row.ensemble is not None and (row.id in wanted or self._members(row)):
-                self.results[row.id] = self._combined(row)
+                self._keep(row, partial(self._combined, row))
         return {row.id: self.results[row.id] for row in self.study.rows if row.id in self.results}
+
+    def _keep(self, row: Row, make: Callable[[], RowResult | None]) -> None:
+        result = self._or_reason(row, make)
+        if result is not None:
+            self.results[row.id] = result
 
     def _jobs(self, row: Row) -> list[Job]:
         return [Job(row, fold, run) for run in range(row.runs) for fold in self._folds_of(row)]
 
-    def _run(self, row: Row) -> RowResult:
+    def _or_reason(self, row: Row, make: Callable[[], RowResult | None]) -> RowResult | None:
+        """What is made of a row, or why there is nothing: one row must not end a study of a night."""
         try:
-            runs = [self._one_run(row, run) for run in range(row.runs)]
+            return make()
         except EarshotError as error:
             self.folder.log(f"{row.id}: {error}")
             return RowResult(row, reason=f"not run: {error}")
-        except Exception as error:  # one row must not end a study of a night
+        except Exception as error:
             self.folder.log(f"{row.id}: {traceback.format_exc()}")
             return RowResult(row, reason=f"failed: {type(error).__name__}: {error}")
-        return self._result(row, runs)
+
+    def _run(self, row: Row) -> RowResult:
+        return self._result(row, [self._one_run(row, run) for run in range(row.runs)])
 
     def _one_run(self, row: Row, run: int) -> list[Attempt]:
         made = []
@@ -152,24 +160,14 @@ class _Rows:
             self.monitor.progress("experiments", self.n_done, self.n_jobs)
         return made
 
-    def _by_recipe(self, row: Row, is_wanted: bool) -> None:
+    def _by_recipe(self, recipes: RecipeRows, row: Row, is_wanted: bool) -> RowResult | None:
         """Whole clips by a recipe; what an earlier start has finished where it is not wanted now."""
-        if self.by_recipe is None:
-            return
-        try:
-            made = self.by_recipe.attempt(row, monitor=self.monitor) if is_wanted else None
-            found = made or self.by_recipe.finished(row)
-        except EarshotError as error:
-            self.folder.log(f"{row.id}: {error}")
-            self.results[row.id] = RowResult(row, reason=f"not run: {error}")
-            return
+        found = recipes.attempt(row, monitor=self.monitor) if is_wanted else recipes.finished(row)
         if found is None:
-            return
-        judged = (self.by_recipe.predictions(found),)
+            return None
+        judged = (recipes.predictions(found),)
         runs, clips = ((), judged) if self.whole else (judged, ())
-        self.results[row.id] = RowResult(row, runs, ((found,),), clips=clips)
-        if is_wanted:
-            self._say(row)
+        return RowResult(row, runs, ((found,),), clips=clips)
 
     def _found(self, row: Row) -> RowResult | None:
         """What an earlier start has finished of a row, if it is whole."""
@@ -214,16 +212,13 @@ class _Rows:
         if len(members) < 2:
             return RowResult(row, reason="not run: its members were not")
         assert row.ensemble is not None
-        try:
-            together, note = combined(
-                members,
-                row.ensemble.combination,
-                protocol=self.bench.protocol,
-                folds=fold_positions(self.folds),
-                seed=self.study.seed,
-            )
-        except EarshotError as error:
-            return RowResult(row, reason=f"not run: {error}")
+        together, note = combined(
+            members,
+            row.ensemble.combination,
+            protocol=self.bench.protocol,
+            folds=fold_positions(self.folds),
+            seed=self.study.seed,
+        )
         return RowResult(
             row, (together,), note="; ".join([f"{len(members)} members", *([note] if note else [])])
         )

@@ -37,6 +37,31 @@ class Ensemble(_Spec):
     combination: str
 
 
+# Keys of a row that say how a model is trained or shown; a recipe brings its own training, an ensemble has none.
+_OF_MODELS = frozenset(
+    {
+        *(
+            "view",
+            "toy",
+            "training",
+            "n_translated",
+            "translate_share",
+            "translate_fill_db",
+            "variants",
+            "runs",
+        ),
+        *(
+            "spoiled",
+            "published_spoiled",
+            "confusion_of_training",
+            "curves",
+            "layers",
+            "published_parameters",
+        ),
+    }
+)
+
+
 class Row(_Spec):
     """One line of a study's table."""
 
@@ -80,6 +105,11 @@ class Row(_Spec):
             raise ValueError("a row has a model, an ensemble or a recipe")
         if self.model is not None and bool(self.view) == bool(self.toy):
             raise ValueError("a row with a model has a view or a toy")
+        without_use = sorted(self.model_fields_set & _OF_MODELS) if self.model is None else []
+        if without_use:
+            raise ValueError(f"only a row with a model has {', '.join(without_use)}")
+        if any(change.partition("=")[0].strip() == "seed" for change in self.recipe_changes):
+            raise ValueError("the seed of a recipe is the study's")
         return self
 
 
@@ -176,6 +206,12 @@ class Claim(_Spec):
         "item", description="what is counted: clips where they are cut up, clean or damaged ones"
     )
 
+    @model_validator(mode="after")
+    def _has_both_sides(self) -> Claim:
+        if self.kind in ("higher", "not_higher", "same") and not self.right:
+            raise ValueError(f"kind = {self.kind} compares left with right")
+        return self
+
 
 class Step(_Spec):
     """A step of the progress table: the best of some rows."""
@@ -233,7 +269,7 @@ class Study(_Spec):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Study:
-        sections = {section.id for section in self.sections}
+        sections = {section.id: section for section in self.sections}
         if len(ids := [row.id for row in self.rows]) != len(set(ids)):
             raise ValueError(f"row ids must differ: {sorted(i for i in ids if ids.count(i) > 1)}")
         if self.segments is not None and self.n_variants > 1:
@@ -248,6 +284,15 @@ class Study(_Spec):
                     raise ValueError(f"row {row.id}, protocol {name}: {fault}")
             if row.section not in sections or (row.view and row.view not in self.views):
                 raise ValueError(f"row {row.id}: no section {row.section!r} or no view {row.view!r}")
+            if sections[row.section].grid and row.cell is None:
+                raise ValueError(f"row {row.id}: section {row.section!r} is a grid, and the row has no cell")
+        patterns = [
+            (f"claim {claim.text!r}", side) for claim in self.claims for side in (claim.left, claim.right)
+        ]
+        patterns += [(f"step {step.label!r}", step.rows) for step in self.ladder]
+        for where, pattern in patterns:
+            if pattern and not self.matching(pattern):
+                raise ValueError(f"{where}: no row fits {pattern!r}")
         return self
 
     def _misfit(self, row: Row, protocol: Protocol) -> str:
@@ -258,8 +303,10 @@ class Study(_Spec):
                 return (
                     "weights are fitted on folds of clips without copies: no augmented_test, or split random"
                 )
-        if protocol.augmented_test and row.spoiled:
-            return "clips are spoiled, not their copies: no augmented_test"
+        if protocol.augmented_test and (row.spoiled or row.recipe):
+            return "only clips are spoiled, and recipes judge only clips, not their copies: no augmented_test"
+        if protocol.standardise and row.spoiled:
+            return "spoiled segments are not standardised: no standardise"
         view = self.views.get(row.view)
         if protocol.standardise and view is not None and view.kind != "waveform":
             return f"standardise is for samples, kind = waveform; the view {row.view!r} is {view.kind}"

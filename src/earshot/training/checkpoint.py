@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from earshot.files import write_whole
+from earshot.files import metadata_of, write_whole
 from earshot.training.stopping import Judge
 
 
@@ -97,11 +97,9 @@ class Checkpoint:
         if hashlib.sha256(body).digest() != digest:
             return None
         try:
-            tensors = load(body)
-        except SafetensorError:
+            tensors, about = load(body), metadata_of(body)
+        except (SafetensorError, KeyError):
             return None
-        header = json.loads(body[8 : 8 + int.from_bytes(body[:8], "little")])
-        about: dict[str, str] = header.get("__metadata__", {})
         return (tensors, about) if about.get("identity") == self.identity else None
 
     def remove(self) -> None:

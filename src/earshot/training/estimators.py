@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from earshot.audio.augment import AugmentConfig
-from earshot.models.classical import ClassicalConfig
+from earshot.models.classical import SEEDED, ClassicalConfig
 from earshot.models.member import ClassicalMember, decision_values
 from earshot.training.batches import TrainingBatches, balancing_weights, draw_seed
 from earshot.training.fold import (
@@ -122,10 +122,13 @@ def fit_calibrated(
     Args:
         groups: rows of one group stay on one side of every inner split [N].
         calibrate: find the temperature, which takes three more fits; else it is 1.
+        seed: of the inner folds, and with that of the model of what it draws.
 
     Shape: rows [N, D], targets [N, K].
     """
     model = balanced(model, targets)
+    if isinstance(model, SEEDED):
+        model = model.model_copy(update={"seed": draw_seed(seed, model.seed) % 2**32})
     model = tuned(model, rows, targets, groups=groups, seed=seed, multilabel=multilabel)
     temperature = 1.0
     if calibrate:
