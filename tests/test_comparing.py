@@ -241,3 +241,51 @@ def test_tables_and_page_are_written(tmp_path):
     page = (tmp_path / "out" / "comparison.html").read_text()
     assert "earshot compare" in page
     assert comparison_values(compared).title == "3 runs compared"
+
+
+def regrouped(said, groups):
+    return Predictions(
+        said.probs,
+        said.classes,
+        clip_ids=said.clip_ids,
+        targets=said.targets,
+        split=said.split,
+        groups=groups,
+    )
+
+
+def test_clips_that_any_run_keeps_together_count_as_one_group_in_either_order(tmp_path):
+    sites = tuple(f"site {i // 18}" for i in range(90))
+    one = write(tmp_path / "one", predictions(wrong=0.0))
+    two = write(tmp_path / "two", regrouped(predictions(wrong=0.3, seed=1), sites))
+    compared = [compare_runs(order) for order in ([one, two], [two, one])]
+    assert [each.comparison.n_groups for each in compared] == [5, 5]
+    assert compared[0].comparison.pairs[0].p_groups == compared[1].comparison.pairs[0].p_groups
+    assert any("group the clips differently" in note for note in compared[0].notes)
+    assert not any("group the clips" in note for note in compare_runs([one, write_copy(one, tmp_path)]).notes)
+
+
+def write_copy(run, tmp_path):
+    shutil.copytree(run, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_groups_that_cross_are_joined_through_both_runs(tmp_path):
+    pairs, shifted = (tuple(f"{(i + shift) // 2}" for i in range(90)) for shift in (0, 1))
+    one = write(tmp_path / "one", regrouped(predictions(), pairs))
+    two = write(tmp_path / "two", regrouped(predictions(seed=1), shifted))
+    assert compare_runs([one, two]).comparison.n_groups == 1
+
+
+def test_an_evaluation_without_folds_is_not_said_to_have_others(tmp_path):
+    contents = [f"{i:064x}" for i in range(90)]
+    run = write(tmp_path / "run", predictions(), contents=contents)
+    evaluated = write(tmp_path / "evaluated", predictions())
+    assert not compare_runs([run, evaluated]).notes
+
+
+def test_a_damaged_table_of_clips_is_one_clear_error(tmp_path):
+    run = write(tmp_path / "run", predictions(), contents=["x"] * 90)
+    (run / "clips.csv").write_bytes(b"id,content\n\xff\xfe,1\n")
+    with pytest.raises(DataError, match=r"the run cannot be read .*Run it again"):
+        load_run(run, name="run")

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from earshot.deploy.bundle import Bundle
 from earshot.deploy.cost import latencies_ms, n_parameters, n_support_vectors
@@ -98,6 +100,8 @@ def load_run(folder: Path, *, name: str) -> Run:
     try:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         predictions = _predictions(_rows(folder / "predictions.csv"), metrics)
+        listed = _rows(folder / "clips.csv") if (folder / "clips.csv").is_file() else ()
+        about = {row["id"]: (_content(row), row.get("tested_in") or "") for row in listed if row.get("id")}
     except OSError as error:
         fix = "Name the folder of `earshot train`, or of `earshot evaluate -o`."
         there = f"a folder without {Path(error.filename or '').name}" if folder.is_dir() else "no folder"
@@ -106,8 +110,6 @@ def load_run(folder: Path, *, name: str) -> Run:
         raise DataError(complaint(folder, "run", Words(there), "a run folder", fix)) from error
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise DataError(f"{folder}: the run cannot be read ({error!r}). Run it again.") from error
-    listed = _rows(folder / "clips.csv") if (folder / "clips.csv").is_file() else ()
-    about = {row["id"]: (_content(row), row.get("tested_in") or "") for row in listed if row.get("id")}
     contents, tested_in = zip(*(about.get(each, ("", "")) for each in predictions.clip_ids), strict=True)
     return Run(name, folder, predictions, contents, tested_in, metrics)
 
@@ -218,12 +220,42 @@ def _on_common_clips(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
                 f"{left} of {len(run.predictions)} clips of {run.name} are not in all runs and left out"
             )
     chosen = [_subset(run, common, first.predictions.classes) for run in runs]
-    folds = [dict(zip(run.predictions.clip_ids, run.tested_in, strict=True)) for run in chosen]
+    # An evaluation of a run out of fold does not say in which.
+    folds = [
+        dict(zip(run.predictions.clip_ids, run.tested_in, strict=True))
+        for run in chosen
+        if any(run.tested_in)
+    ]
     if any(each != folds[0] for each in folds):
         notes.append(
             "the runs were cross-validated on different folds, which is part of what sets them apart"
         )
+    joined = _in_one_grouping([run.predictions for run in chosen])
+    if joined is not None:
+        notes.append(
+            "the runs group the clips differently: what one of them keeps together counts as one group"
+        )
+        chosen = [replace(run, predictions=each) for run, each in zip(chosen, joined, strict=True)]
     return chosen, notes
+
+
+def _in_one_grouping(several: Sequence[Predictions]) -> list[Predictions] | None:
+    """Predictions of the same clips where those that share a group in any of them do so in all; None if they do."""
+    ids = several[0].clip_ids
+    groupings = []
+    for each in several:
+        names = each.clip_ids if each.groups is None else each.groups
+        group_of = dict(zip(each.clip_ids, names, strict=True))
+        groupings.append(pd.factorize(np.array([group_of[name] for name in ids], dtype=object))[0])
+    if all(np.array_equal(each, groupings[0]) for each in groupings):
+        return None
+    n = len(ids)
+    starts = n + np.cumsum([0, *(each.max() + 1 for each in groupings)])
+    ends = np.concatenate([each + start for each, start in zip(groupings, starts[:-1], strict=True)])
+    links = (np.ones(len(ends)), (np.tile(np.arange(n), len(groupings)), ends))
+    parts = connected_components(coo_array(links, shape=(starts[-1], starts[-1])), directed=False)[1]
+    group = {name: str(part) for name, part in zip(ids, parts[:n], strict=True)}
+    return [replace(each, groups=tuple(group[name] for name in each.clip_ids)) for each in several]
 
 
 def _subset(run: Run, common: set[str], classes: tuple[str, ...]) -> Run:

@@ -19,6 +19,7 @@ from earshot.deploy.evaluate import Baseline, Evaluation, beside, evaluate_bundl
 from earshot.deploy.predict import judge_files
 from earshot.deploy.robustness import answers_to_damaged, taught_to
 from earshot.errors import DataError, EarshotError, complaint
+from earshot.evaluation.class_scores import with_details
 from earshot.evaluation.corruptions import CorruptionScores, clips_digest, scores_of_right
 from earshot.evaluation.metrics import summarise
 from earshot.evaluation.predictions import Predictions
@@ -148,7 +149,9 @@ def _evaluate_run(
             right.append(_damaged(fold, said, names, done=done, n_clips=n_clips, monitor=monitor))
         done += len(said)
     together = Predictions.join(clean)
-    metrics = summarise(together, rng=np.random.default_rng(0)) | {
+    metrics = summarise(together, rng=np.random.default_rng(0))
+    metrics |= {
+        "per_class": with_details(metrics["per_class"], together, rng=np.random.default_rng(0)),
         "classes": list(together.classes),
         "folds": [
             {"name": fold.name, "n_train": fold.n_train, "n_test": len(said)}

@@ -272,7 +272,7 @@ class _Run:
         bundle = bundle.deciding(decisions, fitted.model)
         ids = self.clips.ids
         self.novelty = {ids[row]: score for row, score in zip(fitted.rows, fitted.scores, strict=True)}
-        scores = {"known_kept": fitted.data.kept, "kept": fitted.kept, "n_clips": len(fitted.rows)}
+        scores = {"known_kept": fitted.data.kept, "kept": fitted.kept, "n_clips": fitted.n_counted}
         return bundle, scores | {"members": list(fitted.model.detectors)} | probe(bundle)
 
     def _test(self, bundle: Bundle) -> Predictions | None:

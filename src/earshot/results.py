@@ -17,7 +17,7 @@ from earshot.data.fields import printable
 from earshot.data.splits import Fold
 from earshot.deploy.bundle import Bundle, card_scores, environment
 from earshot.deploy.card import model_card
-from earshot.evaluation.class_scores import class_details
+from earshot.evaluation.class_scores import with_details
 from earshot.evaluation.decisions import (
     Decisions,
     DecisionsConfig,
@@ -129,8 +129,8 @@ def run_metrics(
         return summarise(predictions, rng=np.random.default_rng(seed))
 
     metrics = summary(results.together)
-    details = class_details(results.together, rng=np.random.default_rng(seed))
-    metrics["per_class"] = [row | more for row, more in zip(metrics["per_class"], details, strict=True)]
+    rng = np.random.default_rng(seed)
+    metrics["per_class"] = with_details(metrics["per_class"], results.together, rng=rng)
     metrics["classes"] = list(results.together.classes)
     metrics["folds"] = _fold_scores(results.together, folds, seed=seed)
     metrics["members"] = {

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +134,27 @@ def test_damaged_clips_are_scored_beside_the_clean_ones(bundle: Bundle, tmp_path
     assert {row["corruption"] for row in rows} == {"clean", "gain", "clipping"}
     with pytest.raises(ConfigError, match="rain"):
         evaluate_bundle(bundle, clips, corruptions="rain")
+
+
+def test_classes_of_the_training_side_alone_are_not_asked_of_the_model(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    corpus.make(tmp_path / "train", ("hum", "ticks"), n=3, names={"ticks": "alien"})
+    corpus.make(tmp_path / "test", ("hum", "hiss"), n=2, first_seed=40)
+    assert evaluate_bundle(bundle, read_clips(tmp_path))["n_clips"] == 4
+
+
+def test_copies_of_a_sound_are_one_group(bundle: Bundle, tmp_path: Path) -> None:
+    data = corpus.make(tmp_path / "data", ("hum", "hiss"), n=3, first_seed=40)
+    first = sorted(data.rglob("*.wav"))[0]
+    shutil.copy(first, first.with_name("copy.wav"))
+    metrics = evaluate_bundle(bundle, read_clips(data), folder=tmp_path / "out")
+    assert (metrics["n_clips"], metrics["n_groups"]) == (7, 6)
+    assert "copies of other clips, grouped with them: 1" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_classes_have_areas_and_intervals_as_in_training(bundle: Bundle, tmp_path: Path) -> None:
+    data = corpus.make(tmp_path / "data", ("hum", "hiss", "ticks"), n=3, first_seed=40)
+    for row in evaluate_bundle(bundle, read_clips(data))["per_class"]:
+        assert 0 <= row["recall_ci95"][0] < row["recall_ci95"][1] <= 1
+        assert 0 < row["average_precision"] <= 1

@@ -119,3 +119,26 @@ def test_of_very_many_clips_an_even_share_is_heard(monkeypatch):
     found = fit_novelty({"fast": svm_members(known)}, known, weights=WEIGHTS, rate_hz=RATE_HZ, kept=0.95)
     assert len(found.rows) == 30
     assert np.bincount(known.labels[found.rows]).tolist() == [15, 15]
+
+
+def test_members_whose_embedding_is_too_wide_are_heard_without_a_detector(monkeypatch):
+    known = known_sounds()
+    narrow, wide = [network_member(seed) for seed in range(3)], svm_members(known)
+    width = narrow[0].network.head.in_features
+    assert wide[0].estimator.n_features_in_ > width
+    monkeypatch.setattr(novelty_fit, "MAX_EMBEDDING", width)
+    found = fit_novelty({"fast": wide, "cnn": narrow}, known, weights=WEIGHTS, rate_hz=RATE_HZ, kept=0.95)
+    assert set(found.model.detectors) == {"cnn"}
+    heard = [novelty_fit.WithEmbedding(member, width=width) for member in (wide[0], narrow[0])]
+    features = wide[0].features(torch.from_numpy(to_float(np.stack(sounds(n=1)))))
+    rows = heard[0].predict_features(features)
+    assert rows.shape == (2, 2 + width)
+    np.testing.assert_array_equal(rows[:, :2], wide[0].predict_features(features))
+    np.testing.assert_allclose(rows[:, 2:], features.flatten(1)[:, :width].numpy(), rtol=1e-6)
+
+
+def test_the_number_of_clips_is_of_those_that_count():
+    known = known_sounds(is_background=True)
+    members = svm_members(known)
+    found = fit_novelty({"fast": members}, known, weights=WEIGHTS, rate_hz=RATE_HZ, kept=0.95)
+    assert (found.n_counted, len(found.rows)) == (24, 48)

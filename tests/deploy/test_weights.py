@@ -12,6 +12,7 @@ import skops.io
 import torch
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer
@@ -19,7 +20,7 @@ from sklearn.svm import SVC
 
 from earshot.deploy.weights import read_member, write_weights
 from earshot.errors import BundleError
-from earshot.models.classical import ForestConfig
+from earshot.models.classical import ForestConfig, SvmConfig, build_svm
 from earshot.models.cnn2d import Cnn2dConfig
 from earshot.training.members import MemberConfig
 from earshot.training.tuning import fit_estimator
@@ -268,3 +269,12 @@ def test_a_support_vector_machine_that_promises_more_than_it_has_is_refused(svm_
     setattr(pipeline[-1], name, change(getattr(pipeline[-1], name)))
     skops.io.dump(pipeline, svm_file)
     assert name in refusal(svm_file, SVM)
+
+
+def test_a_model_of_several_labels_that_was_never_fitted_is_refused(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(12, 224)).astype(np.float32)
+    machine = OneVsRestClassifier(build_svm(SvmConfig(), input_shape=(224,), n_classes=2))
+    machine.fit(rows, np.arange(24).reshape(12, 2) % 3 == 0)
+    del machine.estimators_
+    skops.io.dump(machine, tmp_path / "1.skops")
+    assert "the parts of the configured model" in refusal(tmp_path / "1.skops", SVM, multilabel=True)

@@ -77,6 +77,15 @@ def test_windows_that_the_model_skips_have_no_row(bundle: Bundle, tmp_path: Path
         assert [row[c] for c in columns] == pytest.approx([other[c] for c in columns], abs=1e-5)
 
 
+def test_a_window_without_a_sound_is_silent(bundle: Bundle, tmp_path: Path) -> None:
+    window_s = bundle.config.window_samples / bundle.rate_hz
+    sound = corpus.sound("hum", duration_s=window_s)
+    corpus.write(tmp_path / "a.wav", np.concatenate([sound, np.zeros_like(sound)]))
+    first, second = rows_of(bundle, tmp_path, chooser=Chooser(bundle, reject=True))
+    assert (first["status"], first["reason"]) == ("ok", "")
+    assert (second["status"], second["reason"], second["rejected"]) == ("warning", "silent", "silent")
+
+
 @pytest.mark.parametrize("reject", [False, True])
 def test_rows_have_the_same_columns_and_can_be_written(bundle: Bundle, data: Path, reject: bool) -> None:
     rows = rows_of(bundle, data, chooser=Chooser(bundle, reject=reject), top=2)

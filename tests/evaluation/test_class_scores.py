@@ -15,6 +15,7 @@ from earshot.evaluation.class_scores import (
 )
 from earshot.evaluation.metrics import summarise
 from earshot.evaluation.predictions import Predictions
+from earshot.evaluation.statistics import wilson
 
 
 def made(probs, labels, *, groups=None, multilabel=False):
@@ -128,3 +129,11 @@ def test_with_several_labels_each_class_is_its_own_question():
     assert rows[0]["roc_auc"] == 1.0
     assert rows[1]["roc_auc"] == 0.5
     assert rows[1]["n_groups"] == 2
+
+
+def test_groups_that_are_all_alike_are_not_taken_for_certainty():
+    """In each of five recordings one of two clips of a class is found."""
+    labels, groups = [0, 0, 1, 1] * 5, [f"g{i // 4}" for i in range(20)]
+    said = np.array([[0.9, 0.1], [0.1, 0.9], [0.1, 0.9], [0.1, 0.9]] * 5)
+    row = class_details(made(said, labels, groups=tuple(groups)), rng=np.random.default_rng(0))[0]
+    assert row["recall_ci95"] == pytest.approx(list(wilson(2.5, 5)))

@@ -72,6 +72,8 @@ def test_the_order_of_clips_does_not_matter(models):
 def test_a_model_is_no_different_from_itself(models):
     (pair,) = compare({"one": models["wide"], "other": models["wide"]}, rng=rng()).pairs
     assert (pair.difference, pair.p_mcnemar, pair.p_groups, pair.n_clips_needed) == (0, 1, 1, None)
+    assert pair.low == -pair.high
+    assert 0 < pair.high < 0.1  # so many clips without a difference do not prove that there is none
     assert not pair.is_clear
 
 

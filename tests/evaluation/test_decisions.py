@@ -141,12 +141,25 @@ def test_many_clips_are_thinned_and_the_calibration_is_nearly_the_same(make, fol
     clips = make(n_clips=4000, sharpness=2.5)[0]
     whole = fit_decisions([clips], method="temperature", config=CONFIG)
     monkeypatch.setattr(decisions, "_MOST_VALUES", 4_000)
+    monkeypatch.setattr(decisions, "_CLIPS_PER_CLASS", 1)
     thinned = fit_decisions([clips], method="temperature", config=CONFIG)
     assert thinned.calibrator != whole.calibrator
     assert thinned.calibrator.temperature == pytest.approx(whole.calibrator.temperature, rel=0.15)
     _, table = choose_calibration(clips, folds_of(4000), config=CONFIG, rng=rng())
     none = table.set_index("method").loc["none", "log_loss"]
     assert none == pytest.approx(log_loss(clips.labels, clips.probs), rel=0.1)
+
+
+def test_thinning_keeps_some_clips_of_each_class(make, monkeypatch):
+    clips = make(n_clips=4000)[0]
+    n_classes = len(clips.classes)
+    rare = np.append(np.flatnonzero(clips.labels != 0), np.flatnonzero(clips.labels == 0)[:40])
+    clips = clips.subset(np.sort(rare))
+    monkeypatch.setattr(decisions, "_MOST_VALUES", 4_000)
+    thinned = decisions._thinned(clips)
+    assert len(thinned) == pytest.approx(max(4_000 // n_classes, 50 * n_classes), abs=1)
+    shares = [np.bincount(each.labels, minlength=n_classes) / len(each) for each in (clips, thinned)]
+    np.testing.assert_allclose(shares[1], shares[0], atol=1.5 / len(thinned))
 
 
 def test_several_labels_a_clip_have_thresholds_but_no_sets(make):

@@ -13,6 +13,7 @@ from earshot.evaluation.statistics import (
     mean_and_error,
     paired_bootstrap,
     wilson,
+    wilson_ends,
 )
 
 
@@ -168,3 +169,20 @@ def test_a_paired_interval_turns_its_sign_with_the_models():
 def test_paired_scores_of_different_clips_are_refused():
     with pytest.raises(DataError, match="shapes"):
         paired_bootstrap([1.0, 0.0], [1.0], rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("share", "n_groups"), [(0.9, 2), (0.875, 5)])
+def test_groups_that_are_all_alike_are_no_false_certainty(share, n_groups):
+    right = np.tile(np.arange(40) < 40 * share, n_groups)
+    groups = np.repeat([f"g{i}" for i in range(n_groups)], 40)
+    found = accuracy_interval(right, groups, rng=np.random.default_rng(0))
+    assert found == pytest.approx(wilson(share * n_groups, n_groups))
+    assert found[0] < share < found[1]
+
+
+def test_many_fractions_at_once_are_those_one_by_one():
+    n = np.array([1, 5, 40, 1000])
+    successes = np.array([0, 5, 13, 999])
+    low, high = wilson_ends(successes, n, level=0.9)
+    each = [wilson(int(s), int(m), level=0.9) for s, m in zip(successes, n, strict=True)]
+    np.testing.assert_array_equal(np.stack([low, high], axis=1), each)

@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from earshot.errors import ConfigError, DataError
 from earshot.evaluation.predictions import Predictions
+from earshot.evaluation.statistics import wilson
 from earshot.evaluation.thresholds import ClassThresholds, fit_thresholds, nested_thresholds
 
 
@@ -90,3 +92,27 @@ def test_thresholds_are_not_fitted_on_what_is_tested_nor_for_no_precision():
         fit_thresholds(two_classes([0.9], [1], split="test"))
     with pytest.raises(ConfigError, match="precision is 0"):
         fit_thresholds(two_classes([0.9], [1]), precision=0)
+
+
+@pytest.mark.parametrize("level", [None, 0.5])
+def test_the_threshold_is_that_of_a_plain_search(make, level):
+    (predictions,) = make(n_clips=300, multilabel=True)
+    fitted = fit_thresholds(predictions, precision=0.8, level=level)
+    for k, limit in enumerate(fitted.thresholds):
+        p, true = predictions.probs[:, k], predictions.known_targets[:, k] > 0.5
+        reached = [
+            threshold
+            for threshold in np.unique(p)
+            for n, right in [(int((p >= threshold).sum()), int(true[p >= threshold].sum()))]
+            if (right / n if level is None else wilson(right, n, level=level)[0]) >= 0.8
+        ]
+        assert limit == (float(min(reached)) if reached else None)
+
+
+def test_a_hundred_thousand_clips_take_no_time():
+    rng = np.random.default_rng(0)
+    truth = rng.random(100_000) < 0.3
+    predictions = two_classes(np.clip(0.5 * truth + 0.5 * rng.random(100_000), 0, 1), truth)
+    started_s = time.perf_counter()
+    fit_thresholds(predictions, precision=0.999, level=0.5)
+    assert time.perf_counter() - started_s < 1

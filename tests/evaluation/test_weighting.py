@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from earshot.evaluation import weighting
 from earshot.evaluation.blending import weighted_mean
 from earshot.evaluation.predictions import right_clips
 from earshot.evaluation.weighting import (
@@ -92,3 +93,12 @@ def test_a_swarm_finds_the_two_members_that_complete_each_other():
     mixed = weighted_mean(probs, weights, multilabel=False)
     assert right_clips(mixed, targets, multilabel=False).all()
     assert weights[[1, 3]].sum() > 0.6
+
+
+def test_a_pool_s_weights_on_a_part_of_very_many_clips_are_nearly_those_on_all(make, monkeypatch):
+    probs, targets = stacked(make(n_members=2, strengths=[2.0, 1.0], n_clips=6000))
+    whole = weighting.log_pool_weights(probs, targets, multilabel=False)
+    monkeypatch.setattr(weighting, "_MOST_VALUES", targets.size // 4)
+    part = weighting.log_pool_weights(probs, targets, multilabel=False)
+    assert not np.array_equal(part, whole)
+    np.testing.assert_allclose(part, whole, rtol=0.15, atol=0.05)

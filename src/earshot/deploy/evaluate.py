@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from earshot.audio.corruptions import corruptions_of
 from earshot.data.clips import Clips
+from earshot.data.splits import merge_duplicates
 from earshot.deploy.bundle import Bundle, environment
+from earshot.deploy.decisions import is_background
 from earshot.deploy.decoded import decoded
 from earshot.deploy.predict import judge_files
 from earshot.deploy.robustness import score_damaged
 from earshot.errors import DataError, complaint
-from earshot.evaluation.class_scores import class_curves
+from earshot.evaluation.class_scores import class_curves, with_details
 from earshot.evaluation.corruptions import CorruptionErrors, CorruptionScores, mean_corruption_error
 from earshot.evaluation.judged import Judged, answer_scores
 from earshot.evaluation.metrics import summarise
@@ -119,16 +121,15 @@ def evaluate_bundle(
     if corruptions:
         corruptions_of(corruptions, has_pool=True)  # a wrong name shows before anything is scored
     marked = (clips.table["split"] == "test").to_numpy()
-    clips = clips.subset(marked) if marked.any() else clips
+    clips = clips.subset(marked).of_present_classes() if marked.any() else clips
     columns = _class_columns(clips, bundle)
     heard = _judge(bundle, clips, monitor=monitor)
-    kept = clips.subset(heard.kept)
+    kept = merge_duplicates(clips.subset(heard.kept), heard.contents)
     probs = np.stack([judgement.probs for judgement in heard.judgements])
     predictions = _predictions(probs, kept, bundle, columns)
     metrics = summarise(predictions, rng=np.random.default_rng(0)) | _answer_scores(predictions, bundle)
-    if (limit := bundle.config.decisions.novelty) is not None and heard.novelty:
-        share = float(np.mean(np.array(heard.novelty) <= limit.limit))
-        metrics["novelty"] = {"known_kept": limit.kept, "kept": share, "n_clips": len(heard.novelty)}
+    metrics["per_class"] = with_details(metrics["per_class"], predictions, rng=np.random.default_rng(0))
+    metrics |= _known_kept(heard, predictions, bundle)
     damaged, missing = None, list[str]()
     if corruptions:
         damaged, missing = score_damaged(bundle, kept, predictions, wanted=corruptions, monitor=monitor)
@@ -145,7 +146,7 @@ def evaluate_bundle(
         damaged=damaged,
         novelty=heard.novelty,
         problems=heard.problems,
-        notes=[*clips.notes, *heard.notes, *missing],
+        notes=[*kept.notes, *heard.notes, *missing],
         heard=[(bundle, kept)],
     )
     evaluation = beside(evaluation, baseline)
@@ -155,6 +156,18 @@ def evaluate_bundle(
     if folder is not None:
         write_evaluation(folder, evaluation, title=title, command=command)
     return evaluation.to_dict()
+
+
+def _known_kept(heard: _Judged, predictions: Predictions, bundle: Bundle) -> dict[str, Any]:
+    """What share of the clips of classes, background ones aside, the limit of novelty lets pass."""
+    limit = bundle.config.decisions.novelty
+    if limit is None or len(heard.novelty) != len(predictions):
+        return {}
+    counts = ~np.array([is_background(name) for name in bundle.classes])[predictions.labels]
+    if not counts.any():
+        return {}
+    share = float(np.mean(np.array(heard.novelty)[counts] <= limit.limit))
+    return {"novelty": {"known_kept": limit.kept, "kept": share, "n_clips": int(counts.sum())}}
 
 
 def beside(evaluation: Evaluation, baseline: Baseline | None) -> Evaluation:
@@ -250,6 +263,7 @@ class _Judged:
     kept: list[int] = field(default_factory=list)
     problems: list[dict[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    contents: list[str] = field(default_factory=list)  # hash of each kept clip's file
     n_trained_on: int = 0
 
     @property
@@ -267,6 +281,7 @@ def _judge(bundle: Bundle, clips: Clips, *, monitor: Monitor) -> _Judged:
         if judgement is not None:
             heard.judgements.append(judgement)
             heard.kept.append(i)
+            heard.contents.append(outcome.content)
             heard.n_trained_on += bundle.heard_in_training(outcome.content)
     if not heard.judgements:
         reason = heard.problems[0]["message"] if heard.problems else "there is no clip"

@@ -35,7 +35,8 @@ class WithEmbedding:
     """A member that gives its embedding after its probabilities, from one pass.
 
     Args:
-        width: numbers after the probabilities; what the embedding leaves of them is zeros.
+        width: numbers after the probabilities; what the embedding leaves of them is zeros, and what is too wide for
+            them is cut off: no detector reads it.
     """
 
     def __init__(self, member: Member, *, width: int) -> None:
@@ -53,8 +54,9 @@ class WithEmbedding:
         else:
             probs, embedding = self._of_network(self._network, features)
         rows = np.zeros((len(probs), probs.shape[1] + self.width), np.float32)
+        own = embedding[:, : self.width]
         rows[:, : probs.shape[1]] = probs
-        rows[:, probs.shape[1] : probs.shape[1] + embedding.shape[1]] = embedding
+        rows[:, probs.shape[1] : probs.shape[1] + own.shape[1]] = own
         return rows
 
     def _of_network(self, network: Any, features: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -79,7 +81,7 @@ def detector_scores(
     detectors: Sequence[RelativeDistance], embeddings: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """The two scores of embeddings [F, n, D], each by its own detector, averaged over the fold models [2, n]."""
-    both = [(d.score(own), d.artificial_score(own)) for d, own in zip(detectors, embeddings, strict=True)]
+    both = [detector.scores(own) for detector, own in zip(detectors, embeddings, strict=True)]
     return np.asarray(np.mean(both, axis=0))
 
 

@@ -58,8 +58,8 @@ class KnownSounds:
 class FittedNovelty:
     """The detectors and their limit, and what known clips got out of fold.
 
-    `rows` are the clips that were looked at, `scores` their novelty; `kept` is the share of them below a limit from
-    the other folds, background clips aside.
+    `rows` are the clips that were looked at, `scores` their novelty. The `n_counted` of them that are no background
+    clips count: `kept` is their share below a limit from the other folds.
     """
 
     model: NoveltyModel
@@ -67,6 +67,7 @@ class FittedNovelty:
     rows: Indices
     scores: Floats
     kept: float
+    n_counted: int
 
 
 def fit_novelty(
@@ -114,15 +115,15 @@ def fit_novelty(
     model = NoveltyModel(detectors, scales, own_weights, spans * max(limit, 1e-6))
     novelty = model.combine(scores)
     share = _kept_with_other_limits(novelty[counted], fold_of[counted], kept=kept)
-    return FittedNovelty(model, NoveltyData(limit=1.0, kept=kept), rows, novelty, share)
+    return FittedNovelty(model, NoveltyData(limit=1.0, kept=kept), rows, novelty, share, int(counted.sum()))
 
 
 def _sample(known: KnownSounds) -> Indices:
     """Clips of the folds, at most MAX_CLIPS, each class keeping its share."""
     rows = np.concatenate([fold.test for fold in known.folds])
     by_class = rows[np.argsort(known.labels[rows], kind="stable")]
-    step = max(1.0, len(rows) / MAX_CLIPS)
-    return np.sort(by_class[np.arange(0, len(rows), step).astype(np.int64)])
+    n_kept = min(len(rows), MAX_CLIPS)
+    return np.sort(by_class[np.arange(n_kept) * len(rows) // n_kept])
 
 
 def _embedded(

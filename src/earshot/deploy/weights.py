@@ -133,7 +133,8 @@ def _check_parts(path: Path, estimator: Any, wanted: Any, *, multilabel: bool) -
     from sklearn.multiclass import OneVsRestClassifier
 
     rule = "the parts of the configured model"
-    if isinstance(estimator, OneVsRestClassifier) != multilabel:
+    is_fitted = not multilabel or hasattr(estimator, "estimators_")
+    if isinstance(estimator, OneVsRestClassifier) != multilabel or not is_fitted:
         raise BundleError(complaint(path, "model", type(estimator).__name__, rule, "Train again."))
     # A label that all or none of the clips had has a constant instead of a pipeline.
     pipelines = [p for p in estimator.estimators_ if hasattr(p, "steps")] if multilabel else [estimator]

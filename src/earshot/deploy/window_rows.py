@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from earshot.audio.reasons import WARNINGS
 from earshot.audio.store import Outcome
 from earshot.audio.windows import cut, heard_windows
 from earshot.data.clips import Clips
@@ -83,4 +84,16 @@ def _windows(bundle: Bundle, clips: Clips) -> Iterator[tuple[_Part, NDArray[np.i
         for start in heard_windows(samples, length=length, hop=hop, gate=config.gate).starts:
             end = min(int(start) + length, len(samples))
             times_s = (round(first_s + at / config.rate_hz, 6) for at in (int(start), end))
-            yield _Part(i, outcome, *times_s), cut(samples, int(start), length)
+            window = cut(samples, int(start), length)
+            yield _Part(i, outcome if window.any() else _silent(outcome), *times_s), window
+
+
+def _silent(outcome: Outcome) -> Outcome:
+    """What became of a file, for a window of it without a sound."""
+    if "silent" in outcome.reason.split(";"):
+        return outcome
+    reason, message = (
+        "; ".join(filter(None, parts))
+        for parts in ((outcome.reason, "silent"), (outcome.message, WARNINGS["silent"]))
+    )
+    return replace(outcome, status="warning", reason=reason.replace("; ", ";"), message=message)

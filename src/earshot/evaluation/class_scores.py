@@ -6,6 +6,7 @@ are fractions in [0, 1]. Intervals are at 95 %, over whole groups drawn with rep
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,9 @@ def class_details(
 ) -> list[dict[str, Any]]:
     """One dict a class: label, n_groups, precision_ci95, recall_ci95, f1_ci95, average_precision, roc_auc.
 
-    An interval is None where the score itself is undefined. Where resampling has no spread because all or none of
-    the clips are right, it is Wilson's with the groups as trials. Areas are None without clips of the class, or of
-    any other class.
+    An interval is None where the score itself is undefined. Where resampling has no spread, because all or none of
+    the clips are right or as many of each group, it is Wilson's with the groups as trials. Areas are None without
+    clips of the class, or of any other class.
     """
     true, said = _marks(predictions)
     group_of = _group_index(predictions)
@@ -55,12 +56,22 @@ def class_details(
     return rows
 
 
+def with_details(
+    per_class: Sequence[Mapping[str, Any]], predictions: Predictions, *, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """The `per_class` of `summarise` with `class_details`."""
+    details = class_details(predictions, rng=rng)
+    return [{**row, **more} for row, more in zip(per_class, details, strict=True)]
+
+
 def _interval(ends: Floats, n: int, *, n_right: int, flat: bool) -> list[float] | None:
     if n == 0:
         return None
     if flat:
         return list(wilson(n if n_right else 0, n))
-    return [0.0, 1.0] if n < 2 else [float(ends[0]), float(ends[1])]
+    if n < 2:
+        return [0.0, 1.0]
+    return [float(ends[0]), float(ends[1])] if ends[0] < ends[1] else list(wilson(float(ends[0]) * n, n))
 
 
 def _areas(true: NDArray[np.bool_], scores: NDArray[np.float32]) -> dict[str, float | None]:

@@ -20,7 +20,7 @@ from earshot.errors import DataError, complaint
 from earshot.evaluation.cross_fitting import require_same_clips
 from earshot.evaluation.predictions import Predictions
 from earshot.evaluation.significance import clips_needed, holm, mcnemar, sign_flip
-from earshot.evaluation.statistics import accuracy_interval, paired_bootstrap
+from earshot.evaluation.statistics import accuracy_interval, paired_bootstrap, wilson
 
 LEVEL = 0.05
 
@@ -138,8 +138,11 @@ def _pair(
     rng: np.random.Generator,
 ) -> dict[str, float]:
     differences = first.astype(np.float64) - second
-    several = len(set(groups)) > 1 if groups else len(first) > 1
-    low, high = paired_bootstrap(first, second, groups, rng=rng) if several else (-1.0, 1.0)
+    n_groups = len(set(groups)) if groups else len(first)
+    low, high = paired_bootstrap(first, second, groups, rng=rng) if n_groups > 1 else (-1.0, 1.0)
+    if low == high:  # no group is apart from the others: as for a share of none in so many, either way
+        spread = wilson(0, n_groups)[1]
+        low, high = max(-1.0, low - spread), min(1.0, high + spread)
     return {
         "difference": float(differences.mean()),
         "low": low,

@@ -35,7 +35,9 @@ _THRESHOLD_LEVEL = 0.5  # a threshold counts as precise when half of Wilson's in
 _MIN_MISTAKES = 20
 _N_PARTS = 10  # in which clips are calibrated apart, to set limits
 _MOST_BLOCKS = 10  # of folds: the cost of choosing for each grows with their square
-_MOST_VALUES = 1_000_000  # probabilities that calibration is fitted on; more teach it nothing new
+# What calibration is fitted on at the most: a million probabilities, and of each class some clips on average, for
+# vector scaling and isotonic regression learn something of each.
+_MOST_VALUES, _CLIPS_PER_CLASS = 1_000_000, 50
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -155,7 +157,7 @@ def _calibrated_apart(pooled: Predictions, calibrator: Calibrator, method: str) 
     groups = pooled.groups if pooled.groups is not None else pooled.clip_ids
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
     n_parts = min(_N_PARTS, len(names))
-    if n_parts < 2 or pooled.probs.size > _MOST_VALUES:  # with as many there is nothing left to flatter
+    if n_parts < 2 or len(pooled) > _n_useful(pooled):  # with as many there is nothing left to flatter
         return with_probs(pooled, calibrator.apply(pooled.probs))
     part_of = np.random.default_rng(0).permutation(len(names)) % n_parts
     parts = [np.flatnonzero(part_of[group_of] == part) for part in range(n_parts)]
@@ -191,17 +193,28 @@ def _losses(predictions: Predictions) -> NDArray[np.float64]:
 
 
 def _thinned(predictions: Predictions) -> Predictions:
-    return predictions.subset(_even_rows(len(predictions), predictions.probs.size))
+    return predictions.subset(_even_rows(predictions, np.arange(len(predictions))))
 
 
 def _thinned_folds(predictions: Predictions, folds: Folds) -> tuple[Predictions, list[NDArray[np.int64]]]:
-    """The same share of each fold, where there is more than calibration can use."""
-    kept = [fold[_even_rows(len(fold), predictions.probs.size)] for fold in folds]
+    """The same share of each class of each fold, where there is more than calibration can use."""
+    kept = [_even_rows(predictions, fold) for fold in folds]
     ends = np.cumsum([len(each) for each in kept])
     positions = [np.arange(end - len(each), end) for end, each in zip(ends, kept, strict=True)]
     return predictions.subset(np.concatenate(kept)), positions
 
 
-def _even_rows(n: int, n_values: int) -> NDArray[np.int64]:
-    step = max(1.0, n_values / _MOST_VALUES)
-    return np.arange(0, n, step).astype(np.int64)
+def _n_useful(predictions: Predictions) -> int:
+    """Clips that calibration can use."""
+    n_classes = len(predictions.classes)
+    return max(_MOST_VALUES // n_classes, _CLIPS_PER_CLASS * n_classes)
+
+
+def _even_rows(predictions: Predictions, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of these rows the share that is useful of all; with one label a clip, that share of each class."""
+    n_useful = _n_useful(predictions)
+    if len(predictions) <= n_useful:
+        return rows
+    by_class = rows if predictions.multilabel else rows[np.argsort(predictions.labels[rows], kind="stable")]
+    n_kept = -(-len(rows) * n_useful // len(predictions))
+    return np.sort(by_class[np.arange(n_kept) * len(rows) // n_kept])

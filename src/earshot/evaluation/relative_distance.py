@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +24,7 @@ Float32s = NDArray[np.float32]
 
 N_AXES, MIN_AXES, CLIPS_PER_AXIS = 60, 8, 5
 BACKGROUND_SHARE = 0.9
+_DIFFERENCES = 500_000  # float64 at once, 4 MB
 MIN_CLIPS_PER_CLASS = 3  # on average; with fewer the spread within classes is unknown
 
 
@@ -86,27 +88,37 @@ class RelativeDistance:
 
     def score(self, embeddings: NDArray[np.floating]) -> Floats:
         """Squared distance to the nearest class less a share of that to the origin. Shape: [N, D] -> [N]."""
-        placed = self._placed(embeddings)
-        far = np.square(placed @ self.background.T.astype(np.float64)).sum(axis=1)
-        return np.asarray(self._nearest(placed, self.means) - BACKGROUND_SHARE * far)
+        return np.asarray(self.scores(embeddings)[0])
 
     def artificial_score(self, embeddings: NDArray[np.floating]) -> Floats:
         """Log of how much nearer a made-up sound is than a class: above 0 it is nearer. Shape: [N, D] -> [N]."""
-        placed = self._placed(embeddings)
-        if not len(self.artificial):
-            return np.zeros(len(placed))
-        near, made_up = (self._nearest(placed, each) for each in (self.means, self.artificial))
-        return np.asarray(np.log((near + 1e-9) / (made_up + 1e-9)))
+        return np.asarray(self.scores(embeddings)[1])
 
-    def _placed(self, embeddings: NDArray[np.floating]) -> Floats:
-        placed = _checked(embeddings) @ self.axes.T.astype(np.float64) - self.origin.astype(np.float64)
-        return np.asarray(placed)
+    def scores(self, embeddings: NDArray[np.floating]) -> Floats:
+        """`score` and `artificial_score` at once. Shape: [N, D] -> [2, N]."""
+        own = self._float64
+        placed = _checked(embeddings) @ own["axes"] - own["origin"]
+        within, far = placed @ own["within"], np.square(placed @ own["background"]).sum(axis=1)
+        near = _nearest(within, own["means"])
+        made_up = _nearest(within, own["artificial"]) if len(own["artificial"]) else near
+        artificial = np.log((near + 1e-9) / (made_up + 1e-9))
+        return np.stack([near - BACKGROUND_SHARE * far, artificial])
 
-    def _nearest(self, placed: Floats, points: Float32s) -> Floats:
-        """Squared distance to the nearest of the points, in units of the spread within classes."""
-        within = self.within.T.astype(np.float64)
-        there = points.astype(np.float64) @ within
-        return np.asarray(np.min([np.square(placed @ within - each).sum(axis=1) for each in there], axis=0))
+    @cached_property
+    def _float64(self) -> dict[str, Floats]:
+        """The state as it is used: matrices transposed, points in units of the spread within classes."""
+        axes, within, background = (
+            np.ascontiguousarray(each.T, dtype=np.float64)
+            for each in (self.axes, self.within, self.background)
+        )
+        return {
+            "axes": axes,
+            "origin": self.origin.astype(np.float64),
+            "within": within,
+            "background": background,
+            "means": self.means.astype(np.float64) @ within,
+            "artificial": self.artificial.astype(np.float64) @ within,
+        }
 
     def to_arrays(self) -> dict[str, Float32s]:
         """The state as named arrays, as a safetensors file holds them."""
@@ -163,6 +175,18 @@ def _main_axes(standardised: Floats) -> Floats:
     directions = vectors if is_tall else standardised.T @ vectors
     lengths = np.maximum(np.linalg.norm(directions, axis=0), 1e-12)
     return np.asarray((directions / lengths).T)
+
+
+def _nearest(places: Floats, points: Floats) -> Floats:
+    """Squared distance to the nearest point. Shape: [N, P], [S, P] -> [N]."""
+    n_each = max(
+        1, _DIFFERENCES // points.size
+    )  # places at a time: there may be thousands, and as many points
+    nearest = np.empty(len(places))
+    for start in range(0, len(places), n_each):
+        apart = places[start : start + n_each, None] - points
+        nearest[start : start + n_each] = np.square(apart, out=apart).sum(axis=2).min(axis=1)
+    return nearest
 
 
 def _whitening(differences: Floats) -> Floats:

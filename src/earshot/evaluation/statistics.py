@@ -156,13 +156,19 @@ def wilson(successes: float, n: int, *, level: float = 0.95) -> tuple[float, flo
         raise DataError(complaint("wilson", "successes of n", (successes, n), "0 <= successes <= n, n >= 1"))
     if not 0 < level < 1:
         raise DataError(complaint("wilson", "level", level, "a fraction between 0 and 1"))
+    low, high = wilson_ends(np.array(successes), np.array(n), level=level)
+    return float(low), float(high)
+
+
+def wilson_ends(
+    successes: NDArray[np.number], n: NDArray[np.number], *, level: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`wilson` for many fractions at once; what is asked of its arguments is not checked."""
     z = NormalDist().inv_cdf((1 + level) / 2)
     fraction, shrink = successes / n, 1 + z * z / n
     centre = (fraction + z * z / (2 * n)) / shrink
-    half = z / shrink * math.sqrt(fraction * (1 - fraction) / n + z * z / (4 * n * n))
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
-    return low, high
+    half = z / shrink * np.sqrt(fraction * (1 - fraction) / n + z * z / (4 * n * n))
+    return np.where(successes == 0, 0.0, centre - half), np.where(successes == n, 1.0, centre + half)
 
 
 def accuracy_interval(
@@ -175,9 +181,9 @@ def accuracy_interval(
 ) -> tuple[float, float]:
     """Interval of an accuracy: bootstrap over groups, and never a false certainty where that has no spread.
 
-    With every clip right (or wrong) each resample says the same, and one group has nothing to resample.
-    The first case falls back to Wilson's interval with the groups as trials; mixed answers in one group give
-    (0, 1), which says that nothing is known.
+    With every clip right (or wrong), or as many in each group, each resample says the same, and one group has
+    nothing to resample. The first case falls back to Wilson's interval with the groups as trials; mixed answers in
+    one group give (0, 1), which says that nothing is known.
 
     Args:
         correct: bool [N].
@@ -191,4 +197,5 @@ def accuracy_interval(
         return wilson(n_groups if right[0] else 0, n_groups, level=level)
     if n_groups < 2:
         return 0.0, 1.0
-    return group_bootstrap(right, groups, n_resamples=n_resamples, level=level, rng=rng)
+    low, high = group_bootstrap(right, groups, n_resamples=n_resamples, level=level, rng=rng)
+    return (low, high) if low < high else wilson(low * n_groups, n_groups, level=level)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from earshot.errors import ConfigError, complaint
 from earshot.evaluation.cross_fitting import Folds, cross_fitted, require_fittable
 from earshot.evaluation.predictions import THRESHOLD, Predictions
-from earshot.evaluation.statistics import wilson
+from earshot.evaluation.statistics import wilson_ends
 
 Probs = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -107,13 +107,10 @@ def nested_thresholds(
 def _lowest(p: Probs, true: Mask, *, precision: float, level: float | None) -> float | None:
     order = np.argsort(-p, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(p[order]) != 0, True)) if len(p) else np.empty(0, dtype=np.int64)
-    n_right = np.cumsum(true[order])[ends] if len(p) else ends
-    for end, right in zip(ends[::-1].tolist(), n_right[::-1].tolist(), strict=True):
-        n = end + 1
-        reached = right / n if level is None else wilson(right, n, level=level)[0]
-        if reached >= precision:
-            return float(p[order[end]])
-    return None
+    n_right = np.cumsum(true[order], dtype=np.int64)[ends] if len(p) else ends
+    reached = n_right / (ends + 1) if level is None else wilson_ends(n_right, ends + 1, level=level)[0]
+    enough = np.flatnonzero(reached >= precision)
+    return float(p[order[ends[enough[-1]]]]) if len(enough) else None
 
 
 def _candidates(probs: Probs, multilabel: bool) -> Mask:
