@@ -89,3 +89,14 @@ def test_equal_cells_are_dealt_at_random():
     order = order_of(np.zeros(SHAPE))
     assert sorted(order) == list(range(128))
     assert list(order) != list(range(128))
+
+
+def test_a_map_that_beats_all_random_orders_by_a_hair_is_not_faithful():
+    """Whatever is taken away first, nearly all of the probability goes: the map's own order hardly matters."""
+
+    def collapses(masks):
+        return np.array([0.45 - 0.01 * MATTERS.ravel()[m].mean() if m.any() else 0.95 for m in masks])
+
+    verdict = judge(*curves_along(MATTERS, score=collapses, ends=(0.95, 0.44)))
+    assert verdict.p_deletion < 0.05
+    assert verdict.level == "not"

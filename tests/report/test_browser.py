@@ -119,3 +119,15 @@ def test_a_page_without_sounds_has_pictures_and_no_players(browser, tmp_path):
     browser.wait_for("document.querySelectorAll('#errors img').length > 0")
     assert browser.run("document.querySelectorAll('audio, .play').length") == 0
     assert "Sounds were left out as asked" in browser.run("document.body.textContent")
+
+
+def test_names_from_right_to_left_keep_to_themselves_and_right_answers_say_their_order(browser, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(render(values(predicted(("كلب", "dog", "ticks"), n=16))), "utf-8")
+    browser.open(path)
+    browser.wait_for("document.querySelectorAll('#errors .clip').length > 0")
+    assert "\u2068كلب\u2069" in browser.run("document.querySelector('#errors').textContent")
+    browser.run("document.querySelector(`[data-cell='1,1']`).click()")
+    lead = browser.run("document.querySelector('dialog .lead').textContent")
+    assert "the least sure, and the surest last" in lead
+    assert browser.complaints == []

@@ -47,7 +47,7 @@ def test_a_spectrogram_has_axes_in_hertz_and_seconds(saliency):
 
 def test_curves_have_a_line_each():
     curves = np.random.default_rng(0).standard_normal((7, 1_000))
-    assert len(traces(curves, duration_s=1.0).axes[0].lines) == 7
+    assert len(traces(curves, start=0.0, end=1.0, label="seconds").axes[0].lines) == 7
     figure = curves_grid(np.arange(1_000.0), curves, x_label="tap")
     assert len(figure.axes[0].lines) == 7
     for line in figure.axes[0].lines:

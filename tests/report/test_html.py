@@ -434,7 +434,7 @@ SURE = {
 
 def test_how_sure_it_is_has_a_diagram_and_what_was_measured_of_it():
     text = render(ReportValues(title="t", created="now", command="c", metrics=SURE))
-    section = text[text.index('id="sure"') : text.index('id="learning"')]
+    section = text[text.index('id="sure"') : text.index('id="files"')]
     assert section.count("<svg") == 1
     for part in (
         *("held it 91.2\u202f%", "88.0\u202f% to 94.0\u202f%", "1.36 classes", "70\u202f% of them name one"),
@@ -459,3 +459,42 @@ def test_a_run_of_before_has_no_such_section():
     text = render(ReportValues(title="t", created="now", command="c", metrics=only))
     assert "How sure it is" in text
     assert "Ways to calibrate" not in text
+
+
+def test_with_several_labels_a_clip_answers_are_counted_as_such():
+    text = render(
+        ReportValues(title="t", created="now", command="c", metrics=SURE | {"mean_average_precision": 0.9})
+    )
+    assert "named a label for 62\u202f% of the clips, and 91.5\u202f% of the labels named were right" in text
+    assert "A larger point stands for more answers, one a class and clip" in text
+    assert "was right 91.5" not in text
+
+
+def test_without_intervals_and_training_nothing_is_said_of_them():
+    row = {"label": "a", "n": 3, "precision": 1.0, "recall": 1.0, "f1": 1.0}
+    metrics = {"accuracy": 1.0, "per_class": [row]}
+    text = render(ReportValues(title="t", created="now", command="c", metrics=metrics))
+    assert "In brackets" not in text
+    assert "How it learned" not in text
+    assert "Learning curves" not in text
+    row["recall_ci95"] = [0.5, 1.0]
+    members = {"fast": {"accuracy": 1.0}}
+    metrics |= {"members": members}
+    text = render(ReportValues(title="t", created="now", command="c", metrics=metrics))
+    assert "In brackets: 95 % intervals over groups" in text
+    assert "No network was trained in this run" in text
+
+
+def test_very_many_classes_have_no_cells_to_choose():
+    n = 120
+    metrics = {"confusion": np.eye(n, dtype=int).tolist(), "classes": [f"c{i}" for i in range(n)]}
+    text = render(ReportValues(title="t", created="now", command="c", metrics={"accuracy": 1.0} | metrics))
+    assert "Too many classes for a matrix" in text
+    assert "Each row is a true class" not in text
+
+
+def test_names_from_right_to_left_do_not_move_what_follows_them():
+    counts = [[2, 2], [0, 4]]
+    metrics = {"accuracy": 0.75, "confusion": counts, "classes": ["كلب", "dog"]}
+    text = render(ReportValues(title="t", created="now", command="c", metrics=metrics))
+    assert "“\u2068كلب\u2069” taken for “dog”" in text

@@ -1,6 +1,7 @@
 import io
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from earshot.errors import DataError
+from earshot.report.page import inline_svg
 from earshot.report.plots import (
     COLOURS,
     accuracy_by_cost,
@@ -18,6 +20,7 @@ from earshot.report.plots import (
     differences,
     learning_curves,
     reliability_diagram,
+    short,
 )
 
 
@@ -73,7 +76,7 @@ def test_labels_are_drawn_as_they_are(label):
 def test_long_labels_are_cut_so_that_the_matrix_keeps_its_room():
     figure = confusion([[1, 0], [0, 1]], ("x" * 300, "rain"))
     assert drawn(figure)
-    assert figure.axes[0].get_yticklabels()[0].get_text() == "x" * 31 + "…"
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "x" * 16 + "…" + "x" * 15
 
 
 def test_a_matrix_that_does_not_fit_the_classes_is_refused():
@@ -200,3 +203,17 @@ def test_runs_without_a_cost_are_left_out():
     figure = accuracy_by_cost(runs(1.0, None, 2.0, float("nan")), cost="cost", label="s")
     assert texts(figure) == ["$run 0$", "$run 2$"]
     assert accuracy_by_cost(runs(1.0, None), cost="cost", label="s") is None
+
+
+def test_names_that_begin_alike_stay_apart_when_they_are_cut():
+    names = [f"esc10-default-seed{i}" for i in (1, 2, 3)]
+    cut = [short(name, 16) for name in names]
+    assert len(set(cut)) == 3
+    assert all(len(name) == 16 for name in cut)
+    assert short("rain", 16) == "rain"
+
+
+def test_letters_that_matplotlib_cannot_draw_make_no_noise():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "海" in inline_svg(confusion([[1, 0], [0, 1]], ("海", "🐶")), prefix="a-")

@@ -67,3 +67,19 @@ def test_the_learning_curve_reaches_twice_the_clips():
     axes = score_plots.learning_curve({"points": POINTS} | LAW).axes[0]
     assert max(max(line.get_xdata()) for line in axes.lines) == 640
     assert axes.get_xscale() == "log"
+
+
+@pytest.mark.parametrize(
+    "errors", [(44, 38, 32, 27), (8.5, 7.4, 6.6, 6.2), (30.3, 30.2, 30.1, 30.0), (60, 20, 9, 2)]
+)
+def test_the_learning_curve_names_the_errors_on_its_axis(errors):
+    shares = (0.25, 0.5, 0.75, 1.0)
+    points = [
+        {"n_train": 4_000 * share, "share": share, "accuracy": 1 - error / 100,
+         "accuracy_ci95": [1 - error / 100 - 0.001, 1 - error / 100 + 0.001]}
+        for share, error in zip(shares, errors, strict=True)
+    ]  # fmt: skip
+    axes = score_plots.learning_curve({"points": points, "law": None}).axes[0]
+    low, high = axes.get_ylim()
+    ticks = [tick for tick in axes.get_yticks() if low <= tick <= high]
+    assert 2 <= len(ticks) <= 12

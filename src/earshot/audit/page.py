@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from earshot.audit.auditing import Audit
 from earshot.audit.findings import SEVERITIES, Finding
 from earshot.audit.gallery import Room, gallery
-from earshot.audit.plots import class_sizes, leak_bars, lengths, shortcut_scores, spread_by_class
+from earshot.audit.plots import MAX_CLASSES, class_sizes, leak_bars, lengths, shortcut_scores, spread_by_class
 from earshot.data.fields import printable
 from earshot.report.page import inline_svg, template, write_page
 
@@ -79,19 +79,22 @@ def _verdict(counts: dict[str, int]) -> str:
 
 def _plots(audit: Audit) -> Iterator[tuple[str, Figure | None]]:
     table = audit.table.assign(label=[printable(str(label)) for label in audit.table["label"]])
-    yield "Clips and groups of each class", class_sizes(table)
+    n_classes = len(set(";".join(table["label"]).split(";")) - {""})
+    some = f", {MAX_CLASSES} of {n_classes}" if n_classes > MAX_CLASSES else ""
+    yield f"Clips and groups of each class{some}", class_sizes(table)
     yield "Lengths of the clips", lengths(table["duration_s"].tolist())
     single = table[~table["label"].str.contains(";", regex=False)]
-    title = "Level by class: median, middle 80 %"
-    yield title, spread_by_class(single, "level_db", title=title, unit="dB of full scale")
-    title = "Bandwidth by class: median, middle 80 %"
-    yield title, spread_by_class(single, "bandwidth_hz", title=title, unit="kHz", scale=1e-3)
-    title = "Noise floor by class: median, middle 80 %"
-    yield title, spread_by_class(single, "noise_floor_db", title=title, unit="dB of full scale")
+    of_classes = f"by class{some}: median and middle 80 %"
+    yield f"Level {of_classes}", spread_by_class(single, "level_db", unit="dB of full scale")
+    yield f"Bandwidth {of_classes}", spread_by_class(single, "bandwidth_hz", unit="kHz", scale=1e-3)
+    yield f"Noise floor {of_classes}", spread_by_class(single, "noise_floor_db", unit="dB of full scale")
     if audit.verdicts.shortcuts:
         yield "Balanced accuracy of each family of figures", shortcut_scores(audit.verdicts.shortcuts)
     if audit.verdicts.leak:
-        yield "Accuracy with groups together and dealt at random", leak_bars(audit.verdicts.leak)
+        yield (
+            "Accuracy of a quick model with groups together and dealt at random",
+            leak_bars(audit.verdicts.leak),
+        )
 
 
 def _finding(audit: Audit, finding: Finding, room: Room) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Pictures of what an audit measured: classes, lengths, levels and bandwidths, shortcuts, the price of a leak.
 
-Conventions: as `report.plots`: no pyplot, labels are never read as mathematics; values arrive computed.
+Conventions: as `report.plots`: no pyplot, labels are never read as mathematics; values arrive computed. What a
+picture shows is for the page to say, in words that wrap. Of very many classes the `MAX_CLASSES` largest are drawn.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from earshot.audit.models import LeakPrice, Shortcut
-from earshot.report.plots import COLOURS, CURVE_SIZE_INCHES, TITLE, short
+from earshot.report.plots import COLOURS, CURVE_SIZE_INCHES, short
 
 MAX_CLASSES = 30
 _MAX_NAME = 22
@@ -32,8 +33,7 @@ def class_sizes(table: pd.DataFrame) -> Figure | None:
         return None
     sizes = parts.groupby("label")["group"].agg(["size", "nunique"]).sort_values("size", ascending=False)
     shown = sizes.head(MAX_CLASSES)
-    more = f", {MAX_CLASSES} of {len(sizes)}" if len(sizes) > MAX_CLASSES else ""
-    figure, axes = _rows(f"Clips of each class{more}", [str(name) for name in shown.index])
+    figure, axes = _rows([str(name) for name in shown.index])
     y = np.arange(len(shown))
     axes.barh(y, shown["size"], height=0.62, color=COLOURS["line"], label="clips")
     axes.barh(y, shown["nunique"], height=0.24, color=COLOURS["held-out"], label="groups")
@@ -60,14 +60,12 @@ def lengths(duration_s: Sequence[float]) -> Figure | None:
     if wide:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
-    _dress(axes, "Lengths of the clips", "seconds")
+    _dress(axes, "seconds")
     axes.grid(axis="y", color=COLOURS["line"], linewidth=0.8)
     return figure
 
 
-def spread_by_class(
-    table: pd.DataFrame, column: str, *, title: str, unit: str, scale: float = 1.0
-) -> Figure | None:
+def spread_by_class(table: pd.DataFrame, column: str, *, unit: str, scale: float = 1.0) -> Figure | None:
     """Median and the range of the middle 80 % of a figure in each class; None with fewer than two classes."""
     known = table[(table["label"] != "") & table[column].notna()]
     groups = {str(name): rows[column].to_numpy(np.float64) * scale for name, rows in known.groupby("label")}
@@ -75,7 +73,7 @@ def spread_by_class(
         return None
     names = sorted(groups, key=lambda name: -len(groups[name]))[:MAX_CLASSES]
     names.sort(key=lambda name: float(np.median(groups[name])))
-    figure, axes = _rows(title, names, label=unit)
+    figure, axes = _rows(names, label=unit)
     for y, name in enumerate(names):
         low, middle, high = np.quantile(groups[name], [0.1, 0.5, 0.9])
         axes.plot(
@@ -87,9 +85,7 @@ def spread_by_class(
 
 def shortcut_scores(shortcuts: Sequence[Shortcut]) -> Figure:
     """Balanced accuracy of each family with its interval; the dashed line is chance, clear ones are coloured."""
-    figure, axes = _rows(
-        "Told without listening", [each.name for each in shortcuts], label="balanced accuracy, %"
-    )
+    figure, axes = _rows([each.name for each in shortcuts], label="balanced accuracy, %")
     for y, each in enumerate(shortcuts):
         colour = COLOURS["held-out" if each.is_clear else "muted"]
         ends = [100 * each.low, 100 * each.high]
@@ -102,11 +98,7 @@ def shortcut_scores(shortcuts: Sequence[Shortcut]) -> Figure:
 
 def leak_bars(leak: LeakPrice) -> Figure:
     """The two scores, and the interval of their difference on the second."""
-    figure, axes = _rows(
-        "Accuracy of a quick model, %",
-        ["groups together", "dealt at random"],
-        label="whiskers: 95 % of the difference",
-    )
+    figure, axes = _rows(["groups together", "dealt at random"], label="%; whiskers: 95 % of the difference")
     axes.barh(
         [0, 1],
         [100 * leak.grouped, 100 * leak.random],
@@ -119,12 +111,13 @@ def leak_bars(leak: LeakPrice) -> Figure:
     return figure
 
 
-def _rows(title: str, names: Sequence[str], *, label: str = "") -> tuple[Figure, Axes]:
+def _rows(names: Sequence[str], *, label: str = "") -> tuple[Figure, Axes]:
     """A chart with one row a name, the first on top."""
     height = 0.95 + 0.27 * max(len(names), 2)
     figure = Figure(figsize=(CURVE_SIZE_INCHES[0], height), layout="constrained")
     axes = figure.add_subplot()
-    _dress(axes, title, label)
+    _dress(axes, label)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.grid(axis="x", color=COLOURS["line"], linewidth=0.8)
     axes.yaxis.set_major_locator(FixedLocator(list(range(len(names)))))
     shown = [short(name, _MAX_NAME) for name in names]
@@ -133,10 +126,9 @@ def _rows(title: str, names: Sequence[str], *, label: str = "") -> tuple[Figure,
     return figure, axes
 
 
-def _dress(axes: Axes, title: str, label: str) -> None:
+def _dress(axes: Axes, label: str) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(COLOURS["line"])
     axes.set_axisbelow(True)
     axes.tick_params(length=0, labelcolor=COLOURS["muted"], labelsize=10, pad=5)
     axes.set_xlabel(label, fontsize=10, color=COLOURS["muted"])
-    axes.set_title(title, loc="left", **TITLE)

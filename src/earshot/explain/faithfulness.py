@@ -6,8 +6,8 @@ Conventions
   and watches the probability of the class fall; insertion begins with all taken away and gives them back.
 - Areas are means of the probability over the share of cells; a faithful map has a small area of deletion and a
   large one of insertion.
-- The same is done in 20 random orders of neighbouring cells. A map is believed where it beats all of them: one that
-  is as good makes p 2/21 > 0.05.
+- The same is done in 20 random orders of neighbouring cells. A map is believed where it beats all of them (one that
+  is as good makes p 2/21 > 0.05) and their mean by 0.05: a rank alone says nothing of how much it matters.
 Source: Petsiuk et al., "RISE: randomized input sampling for explanation of black-box models", 2018.
 """
 
@@ -33,6 +33,7 @@ N_RANDOM = 20  # the best p-value is 1 / 21 < 0.05
 _SIGNIFICANT = 0.05
 _AS_CHANCE = 0.5
 _MOVES = 0.05  # a probability that never moves by so much cannot test anything
+_LEAST_GAIN = 0.05  # of an area over the mean of the random ones
 
 
 @dataclass(frozen=True)
@@ -136,18 +137,20 @@ def judge(own: Curves, random: Sequence[Curves], *, loudest: Curves | None = Non
     p_deletion = (1 + int((areas[:, 0] <= deletion).sum())) / (1 + len(random))
     p_insertion = (1 + int((areas[:, 1] >= insertion).sum())) / (1 + len(random))
     moves = max(float(np.ptp(np.concatenate([c.deletion, c.insertion]))) for c in (own, *random))
-    level = "untestable" if moves < _MOVES else _level(*sorted((p_deletion, p_insertion)))
+    gains = float(areas[:, 0].mean() - deletion), float(insertion - areas[:, 1].mean())
+    level = "untestable" if moves < _MOVES else _level((p_deletion, p_insertion), gains)
     sentence = _sentence(level, own, random)
     if level in ("faithful", "partly") and loudest is not None and loudest.gain >= own.gain:
         sentence += " Taking the loudest parts first does at least as well: it says little beyond loudness."
     return Verdict(level, sentence, p_deletion, p_insertion)
 
 
-def _level(better: float, worse: float) -> str:
-    """Of the p-values of the two tests. A map that does worse than most random orders in one of them is no good."""
-    if better > _SIGNIFICANT or worse >= _AS_CHANCE:
+def _level(p_values: tuple[float, float], gains: tuple[float, float]) -> str:
+    """Of the two tests. A map that does worse than most random orders in one of them is no good."""
+    won = [p <= _SIGNIFICANT and gain >= _LEAST_GAIN for p, gain in zip(p_values, gains, strict=True)]
+    if not any(won) or max(p_values) >= _AS_CHANCE:
         return "not"
-    return "faithful" if worse <= _SIGNIFICANT else "partly"
+    return "faithful" if all(won) else "partly"
 
 
 def _sentence(level: str, own: Curves, random: Sequence[Curves]) -> str:

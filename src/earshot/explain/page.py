@@ -82,8 +82,10 @@ def render_explanation(found: Explanation, *, command: str = "") -> str:
         salient=_sound(found.salient, plane.rate_hz),
         salient_share=SALIENT_SHARE,
         salient_prob=float(found.salient_probs[found.k]),
+        removed_prob=float(found.tested[0].curves.insertion[0]),
         best=TITLES[found.tested[0].saliency.method],
-        level=LEVELS[found.tested[0].verdict.level],
+        level=found.tested[0].verdict.level,
+        words=LEVELS[found.tested[0].verdict.level],
         picture=pictures.svg(_spectrogram(found, None)),
         maps=[_map(found, i, pictures) for i in range(len(found.tested))],
         members=[_member(found, member, pictures) for member in found.members],
@@ -217,11 +219,19 @@ def _layer(member: MemberView, layer: Layer, duration_s: float, pictures: Pictur
     if values.ndim == 3 and values[0].size > 1:
         image = pictures.bounded(draw.maps_image(_upward(member, values[shown])))
     elif values.ndim == 2 and values.shape[1] > 1:
-        svg = pictures.bounded(pictures.svg(draw.traces(values[shown], duration_s=duration_s)))
+        svg = pictures.bounded(pictures.svg(draw.traces(values[shown], **_along(member, duration_s))))
     else:
         svg = pictures.bounded(pictures.svg(draw.bars(values.reshape(n, -1)[:, 0])))
     is_cut = n > len(shown) and values.ndim > 1 and values[0].size > 1
     return {"name": layer.name, "shape": shape, "n": n, "svg": svg, "image": image, "is_cut": is_cut}
+
+
+def _along(member: MemberView, duration_s: float) -> dict[str, Any]:
+    """What the places of a layer in one dimension lie along: frequency where the view has no time."""
+    if member.extent is not None and member.extent.resolves == "frequency":
+        low_hz, high_hz = member.extent.edges_hz[[0, -1]]
+        return {"start": low_hz / 1000, "end": high_hz / 1000, "label": "kHz"}
+    return {"start": 0.0, "end": duration_s, "label": "seconds"}
 
 
 def _upward(member: MemberView, maps: Floats32) -> Floats32:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from earshot.report.page import isolated
+
 _SAME_DATA = 0.9  # share of the run's clips that an audit must name to be about these data
 _WORDS = {"label": "the audit doubts this label"}
 
@@ -83,4 +85,4 @@ def _summary(rows: list[_Row], wanted: set[str], *, page: Path, seen_from: Path)
 
 def _remark(code: str, suggested: str) -> str:
     text = _WORDS.get(code, f"audit: {code}")
-    return f"{text}: “{suggested}”?" if code == "label" and suggested else text
+    return f"{text}: “{isolated(suggested)}”?" if code == "label" and suggested else text

@@ -111,21 +111,26 @@ def deletion_curves(
     return figure
 
 
-def traces(curves: Floats, *, duration_s: float) -> Figure:
-    """Curves one above the other, each in its own range. Shape: [C, T], C <= MAX_MAPS."""
+def traces(curves: Floats, *, start: float, end: float, label: str) -> Figure:
+    """Curves one above the other, each in its own range. Shape: [C, T], C <= MAX_MAPS.
+
+    Args:
+        start, end: of what they lie along; `label` says what it is.
+    """
     n = len(curves)
     height = float(np.clip(0.16 * n + 0.4, 1.2, 7.0))
     figure = Figure(figsize=(CURVE_SIZE_INCHES[0], height), layout="constrained")
     axes = figure.add_subplot()
     shown = _fewer(curves, _POINTS)
-    times = (np.arange(shown.shape[1]) + 0.5) / shown.shape[1] * duration_s
+    places = start + (np.arange(shown.shape[1]) + 0.5) / shown.shape[1] * (end - start)
     low, high = shown.min(axis=1, keepdims=True), shown.max(axis=1, keepdims=True)
     scaled = (shown - low) / np.maximum(high - low, 1e-12) * 0.85
     for i, curve in enumerate(scaled):
-        axes.plot(times, curve + n - 1 - i, color=COLOURS["held-out"], linewidth=0.9)
+        axes.plot(places, curve + n - 1 - i, color=COLOURS["held-out"], linewidth=0.9)
     axes.set_ylim(-0.15, n)
-    axes.set_xlim(0, duration_s)
+    axes.set_xlim(start, end)
     axes.set_yticks([])
+    axes.set_xlabel(label, fontsize=9, color=COLOURS["muted"])
     _quiet(axes)
     return figure
 

@@ -24,7 +24,7 @@ import pandas as pd
 from earshot.report.audited import AuditSummary
 from earshot.report.evidence import Evidence
 from earshot.report.media import Embedding, as_json, embedded
-from earshot.report.page import inline_svg, template, write_page
+from earshot.report.page import inline_svg, isolated, template, write_page
 from earshot.report.plots import as_percent, curve, reliability_diagram
 from earshot.report.score_plots import learning_curve
 from earshot.report.summary import gain_sentence, limits_of_trust
@@ -178,7 +178,9 @@ def _sureness(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "novelty": metrics.get("novelty"),
         "n_probes": len(probes),
         "n_rejected": rejected,
-        "accepted": [f"{name} as “{answer['label']}”" for name, answer in probes.items() if answer["label"]],
+        "accepted": [
+            f"{name} as “{isolated(answer['label'])}”" for name, answer in probes.items() if answer["label"]
+        ],
     }
 
 

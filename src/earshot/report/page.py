@@ -6,6 +6,8 @@ import io
 import math
 import os
 import re
+import unicodedata
+import warnings
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -32,6 +34,7 @@ def template(name: str) -> jinja2.Template:
         loader=jinja2.FunctionLoader(lambda each: folder.joinpath(each).read_text("utf-8")),
     )
     world.filters |= {"percent": percent, "number": number, "count": count, "duration": duration}
+    world.filters["isolated"] = isolated
     return world.get_template(name)
 
 
@@ -39,6 +42,12 @@ def write_page(path: str | os.PathLike[str], text: str) -> None:
     """Writes a page in one move: a reader sees the old page or the new one, never a part."""
     # Names of files need not be Unicode.
     write_whole(Path(path), text.encode("utf-8", errors="backslashreplace"))
+
+
+def isolated(name: str) -> str:
+    """A name for the middle of a sentence; one that is written from right to left keeps its neighbours' order."""
+    from_right = any(unicodedata.bidirectional(ch) in ("R", "AL") for ch in name)
+    return f"\u2068{name}\u2069" if from_right else name
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
@@ -77,7 +86,10 @@ def inline_svg(figure: Figure, *, prefix: str) -> str:
         prefix: put before every id, so that several figures can live in one page.
     """
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "earshot"}):
+    settings = matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "earshot"})
+    with settings, warnings.catch_warnings():
+        # The reader's browser has letters that matplotlib's own font lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]  # drop the XML declaration and the DTD address

@@ -164,8 +164,9 @@ def accuracy_by_cost(runs: pd.DataFrame, *, cost: str, label: str) -> Figure | N
 
 
 def short(name: str, n: int) -> str:
-    """A name cut to n characters."""
-    return name if len(name) <= n else name[: n - 1] + "…"
+    """A name cut to n characters in its middle: names of runs and classes often begin alike."""
+    front = n // 2
+    return name if len(name) <= n else f"{name[:front]}…{name[len(name) - (n - 1 - front) :]}"
 
 
 def as_percent(counts: NDArray[np.int64]) -> NDArray[np.float64]:

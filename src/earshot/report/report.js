@@ -13,7 +13,10 @@
     if (text !== undefined) element.textContent = text;
     return element;
   };
-  const names = (numbers) => numbers.map((k) => data.classes[k]).join(" + ") || "nothing";
+  // A name written from right to left must not pull what follows it into itself.
+  const isolated = (name) => (/[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]/.test(name) ? "\u2068" + name + "\u2069" : name);
+  const classes = data.classes.map(isolated);
+  const names = (numbers) => numbers.map((k) => classes[k]).join(" + ") || "nothing";
   const percent = (p) => (p > 0.9949 && p < 1 ? "> 99" : p > 0 && p < 0.005 ? "< 1" : Math.round(100 * p)) + "\u202f%";
   const seconds = (s) => s.toFixed(1) + "\u202fs";
 
@@ -78,7 +81,7 @@
     });
     for (const [k, p] of shown) {
       const row = make("li", clip.true.includes(k) ? "true" : "");
-      row.append(make("span", "name", data.classes[k]));
+      row.append(make("span", "name", classes[k]));
       const track = make("span", "bar");
       const fill = make("span");
       fill.style.width = 100 * p + "%";
@@ -101,16 +104,16 @@
       const said = make("p", "members");
       for (const [name, k, p] of clip.members) {
         const opinion = make("span", clip.true.includes(k) ? "true" : "");
-        opinion.append(make("i", "", name + ": "), data.classes[k] + " " + percent(p));
+        opinion.append(make("i", "", name + ": "), classes[k] + " " + percent(p));
         said.append(opinion);
       }
       item.append(said);
     }
     for (const remark of clip.remarks || []) item.append(make("p", "remark", remark));
     const about = make("p", "about");
-    about.append(make("span", "file", clip.id));
+    about.append(make("span", "file", isolated(clip.id)));
     const facts = [];
-    if (clip.group) facts.push("group " + clip.group);
+    if (clip.group) facts.push("group " + isolated(clip.group));
     if (clip.seconds !== undefined) facts.push(seconds(clip.seconds));
     if (clip.shown_s) facts.push("the first " + seconds(clip.shown_s) + " here");
     if (facts.length) about.append(" · " + facts.join(" · "));
@@ -146,9 +149,10 @@
     const [i, j] = opener.dataset.cell.split(",").map(Number);
     const right = i === j, n = Number(opener.dataset.n);
     dialog.querySelector("h2").textContent = right
-      ? "“" + data.classes[i] + "”, found"
-      : "“" + data.classes[i] + "” taken for “" + data.classes[j] + "”";
-    const order = right ? "the least sure first" : "the surest mistake first";
+      ? "“" + classes[i] + "”, found"
+      : "“" + classes[i] + "” taken for “" + classes[j] + "”";
+    const order = !right ? "the surest mistake first"
+      : found.length < n ? "the least sure, and the surest last" : "the surest first";
     dialog.querySelector(".lead").textContent =
       n + (n === 1 ? " clip" : " clips") +
       (found.length < n ? ", " + found.length + " shown here" : "") + (found.length > 1 ? "; " + order : "") + ".";

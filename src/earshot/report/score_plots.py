@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter
 
 from earshot.report.plots import COLOURS, CURVE_SIZE_INCHES, TITLE, calm, short
 
@@ -160,12 +160,20 @@ def learning_curve(curve: Mapping[str, Any]) -> Figure:
     axes.xaxis.set_major_locator(FixedLocator(shown))
     axes.xaxis.set_major_formatter("{x:.0f}")
     low_y, high_y = axes.get_ylim()
-    steps = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if low_y <= tick <= high_y]
-    axes.yaxis.set_major_locator(FixedLocator(steps))
+    axes.yaxis.set_major_locator(FixedLocator(_steps_within(low_y, high_y)))
     axes.yaxis.set_major_formatter("{x:g} %")
     axes.set_xlabel("training clips", fontsize=10, color=COLOURS["muted"])
     axes.set_title("Error", loc="left", **TITLE)
     return figure
+
+
+def _steps_within(low: float, high: float) -> list[float]:
+    """Round numbers for a logarithmic axis: 1, 2, 5 of each decade, evenly spaced ones where few of those fit."""
+    decades = [float(f"{part}e{power}") for power in range(-2, 3) for part in (1, 2, 5)]
+    steps = [step for step in decades if low <= step <= high]
+    if len(steps) > 2:
+        return steps
+    return [float(step) for step in MaxNLocator(nbins=5).tick_values(low, high) if low <= step <= high]
 
 
 def _lowest(errors: np.ndarray[Any, Any]) -> float:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from earshot.report.page import count, percent
+from earshot.report.page import count, isolated, percent
 
 FEW_GROUPS = 30  # below, an interval over groups is itself unsure
 FEW_GROUPS_OF_A_CLASS = 8
@@ -92,4 +92,6 @@ def _about_answers(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 def _listed(names: list[str]) -> str:
     rest = len(names) - _N_NAMED
-    return ", ".join(f"“{name}”" for name in names[:_N_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(f"“{isolated(name)}”" for name in names[:_N_NAMED]) + (
+        f" and {rest} more" if rest > 0 else ""
+    )
