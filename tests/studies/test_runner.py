@@ -77,6 +77,11 @@ def whole(run):
     return {name: row.accuracy for name, row in results.items()}
 
 
+def test_an_ensemble_can_be_asked_for_alone_once_its_members_are_there(run):
+    together = run(rows="net,both").results["both"]
+    assert run(rows="both").results["both"].accuracies == together.accuracies
+
+
 def test_a_row_that_diverges_is_shown_with_its_reason_and_the_rest_goes_on(run, ask, whole):
     rows = plain_study()["rows"]
     rows[1]["training"] = {"base": "short", "optimizer": "sgd", "learning_rate": 1e30, "epochs": 30}

@@ -28,7 +28,7 @@ def prepared(
         DataError: the clips cannot be used.
     """
     rows = [row for row in study.rows if row.id in wanted]
-    if not any(row.view or row.recipe for row in rows):
+    if not any(row.view or row.recipe or row.ensemble for row in rows):
         return None, None, None
     data = gather(
         study,
