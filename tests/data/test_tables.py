@@ -168,6 +168,7 @@ def test_paths_written_on_windows_are_understood(table: Callable[..., Path]) -> 
         (b"C:\\data\\a.wav,dog", "Make them relative to a folder that holds the sounds."),
         (b"/no/such/a.wav,dog", "Make them relative to a folder that holds the sounds."),
         (b"caf\xe9.wav,dog", "Save the table as UTF-8."),
+        (b"caf\xe9\\a.wav,dog", "Save the table as UTF-8."),
         (b"none.wav,dog", "(--audio-root)."),
     ],
 )

@@ -194,7 +194,7 @@ def standard_columns(
         names = [str(column) for column in df.columns]
         paths = [corpus.file_of(dict(zip(names, row, strict=True))) for row in cells]
         table["path"] = pd.Series(paths, index=df.index, dtype=object)
-    table["path"] = from_windows(table["path"])
+    table["path"] = _from_windows(table["path"])
     if labels:
         _check_labels(table, source)
     notes = tuple(f"{f}: column {c!r}" for f, c in chosen.items() if f not in ("path", "id"))
@@ -241,12 +241,12 @@ def _check_labels(table: pd.DataFrame, source: str) -> None:
     for i, label in enumerate(table["label"]):
         if not fields.clean_label(label):
             raise rows.fault(i, "label", label, "a label on every row", "Fill it in or drop the row.")
-        if _is_not_utf8(label):
+        if _has_raw_bytes(label):
             fix = "Save the table as UTF-8, or rename the class."
             raise rows.fault(i, "label", fields.printable(label), "text in UTF-8", fix)
 
 
-def _is_not_utf8(text: str) -> bool:
+def _has_raw_bytes(text: str) -> bool:
     """Whether it holds bytes that could not be read as UTF-8; names of files may."""
     return any("\udc80" <= ch <= "\udcff" for ch in text)
 
@@ -278,17 +278,17 @@ def audio_folder(paths: pd.Series, table_path: str, audio_root: str | os.PathLik
 
 def _how_to_find(path: str) -> str:
     """What to do about the paths of a table of which none is there."""
-    if _is_not_utf8(path):
+    if _has_raw_bytes(path):
         return "Save the table as UTF-8."
     if path.startswith("/") or re.match("[A-Za-z]:/", path):
         return "Are these paths of another machine? Make them relative to a folder that holds the sounds."
     return "Give the folder that the paths start from as audio_root (--audio-root)."
 
 
-def from_windows(paths: pd.Series) -> pd.Series:
+def _from_windows(paths: pd.Series) -> pd.Series:
     """Paths written on Windows, with `/` for its separator; others stay as they are."""
     if os.sep == "/" and any("\\" in path for path in paths) and not any("/" in path for path in paths):
-        return paths.map(lambda path: path.replace("\\", "/"))
+        return pd.Series([path.replace("\\", "/") for path in paths], index=paths.index, dtype=object)
     return paths
 
 

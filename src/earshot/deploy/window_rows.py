@@ -92,8 +92,6 @@ def _silent(outcome: Outcome) -> Outcome:
     """What became of a file, for a window of it without a sound."""
     if "silent" in outcome.reason.split(";"):
         return outcome
-    reason, message = (
-        "; ".join(filter(None, parts))
-        for parts in ((outcome.reason, "silent"), (outcome.message, WARNINGS["silent"]))
-    )
-    return replace(outcome, status="warning", reason=reason.replace("; ", ";"), message=message)
+    reason = ";".join(filter(None, [outcome.reason, "silent"]))
+    message = "; ".join(filter(None, [outcome.message, WARNINGS["silent"]]))
+    return replace(outcome, status="warning", reason=reason, message=message)

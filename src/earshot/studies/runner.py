@@ -128,23 +128,20 @@ class _Rows:
         return {row.id: self.results[row.id] for row in self.study.rows if row.id in self.results}
 
     def _keep(self, row: Row, make: Callable[[], RowResult | None]) -> None:
-        result = self._or_reason(row, make)
+        """Keeps what is made of a row, or why there is nothing: one row must not end a study of a night."""
+        try:
+            result = make()
+        except EarshotError as error:
+            self.folder.log(f"{row.id}: {error}")
+            result = RowResult(row, reason=f"not run: {error}")
+        except Exception as error:
+            self.folder.log(f"{row.id}: {traceback.format_exc()}")
+            result = RowResult(row, reason=f"failed: {type(error).__name__}: {error}")
         if result is not None:
             self.results[row.id] = result
 
     def _jobs(self, row: Row) -> list[Job]:
         return [Job(row, fold, run) for run in range(row.runs) for fold in self._folds_of(row)]
-
-    def _or_reason(self, row: Row, make: Callable[[], RowResult | None]) -> RowResult | None:
-        """What is made of a row, or why there is nothing: one row must not end a study of a night."""
-        try:
-            return make()
-        except EarshotError as error:
-            self.folder.log(f"{row.id}: {error}")
-            return RowResult(row, reason=f"not run: {error}")
-        except Exception as error:
-            self.folder.log(f"{row.id}: {traceback.format_exc()}")
-            return RowResult(row, reason=f"failed: {type(error).__name__}: {error}")
 
     def _run(self, row: Row) -> RowResult:
         return self._result(row, [self._one_run(row, run) for run in range(row.runs)])

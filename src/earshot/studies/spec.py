@@ -38,28 +38,22 @@ class Ensemble(_Spec):
 
 
 # Keys of a row that say how a model is trained or shown; a recipe brings its own training, an ensemble has none.
-_OF_MODELS = frozenset(
-    {
-        *(
-            "view",
-            "toy",
-            "training",
-            "n_translated",
-            "translate_share",
-            "translate_fill_db",
-            "variants",
-            "runs",
-        ),
-        *(
-            "spoiled",
-            "published_spoiled",
-            "confusion_of_training",
-            "curves",
-            "layers",
-            "published_parameters",
-        ),
-    }
-)
+_OF_MODELS = {
+    "view",
+    "toy",
+    "training",
+    "n_translated",
+    "translate_share",
+    "translate_fill_db",
+    "variants",
+    "runs",
+    "spoiled",
+    "published_spoiled",
+    "confusion_of_training",
+    "curves",
+    "layers",
+    "published_parameters",
+}
 
 
 class Row(_Spec):
