@@ -12,19 +12,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 import earshot.audio.decode_pool as decode_pool
+import earshot.audio.decode_process as decode_process
 import earshot.audio.shards as shards
-from earshot.audio.store import AudioStore
+from earshot.audio.store import AudioStore, Segment
 
 from .contents import content_of, expected, settle
-from .sounds import RATE_HZ, good_bytes
+from .sounds import RATE_HZ, encoded, good_bytes, tone
 
 SABOTAGE = """
 import os, time
 import earshot.audio.decode as door
 
 honest = door.decode
+read = os.read
+
+def slow_read(fd, n):
+    name = os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))
+    if "slow" in name:
+        time.sleep(0.3)
+        n = min(n, 300)
+    return read(fd, n)
+
+os.read = slow_read
 
 def decode(fd, **options):
     name = os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))
@@ -94,6 +106,91 @@ def test_a_crash_a_hang_and_a_glutton_lose_one_file_each(folder, root, tmp_path,
     assert sum(o.status == "ok" for o in outcomes) == 10
     monkeypatch.delenv("PYTHONPATH")
     assert all(o.status == "ok" for o in store.ensure(settle(folder)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sabotage needs /proc")
+def test_a_large_file_may_take_longer_to_read_than_a_decoder_to_answer(folder, root, tmp_path, monkeypatch):
+    (tmp_path / "hooks").mkdir()
+    (tmp_path / "hooks" / "sitecustomize.py").write_text(SABOTAGE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "hooks"))
+    (folder / "slow.wav").write_bytes(good_bytes(20))
+    started = time.monotonic()
+    outcomes = AudioStore(RATE_HZ, root=root, timeout_s=1.0).ensure(settle(folder))
+    assert time.monotonic() - started > 1.5  # some 1,600 bytes, 300 at a time
+    assert [o.reason for o in outcomes] == [""] * 11
+
+
+def test_a_worker_that_hangs_is_killed_while_others_are_busy(tmp_path, root, monkeypatch):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for i in range(1_500):
+        (folder / f"{i:04d}.wav").write_bytes(good_bytes(i))
+    greet, killed_after = decode_process.WorkerProcess.greet, []
+
+    def stop_the_first(worker):
+        greet(worker)
+        if not killed_after:
+            os.kill(worker._process.pid, signal.SIGSTOP)
+            killed_after.append(time.monotonic())
+
+    def note(worker):
+        was_late = worker._late
+        look(worker)
+        if worker._late and not was_late:
+            killed_after.append(time.monotonic())
+
+    look = decode_process.WorkerProcess.kill_if_overdue
+    monkeypatch.setattr(decode_process.WorkerProcess, "greet", stop_the_first)
+    monkeypatch.setattr(decode_process.WorkerProcess, "kill_if_overdue", note)
+    n_done_at_kill = []
+
+    def progress(n_done, n_all):
+        if len(killed_after) == 2 and not n_done_at_kill:
+            n_done_at_kill.append(n_done)
+
+    outcomes = AudioStore(RATE_HZ, root=root, n_workers=2, timeout_s=0.5).ensure(
+        settle(folder), progress=progress
+    )
+    assert [o.reason for o in outcomes if o.reason] == ["timed_out"]
+    assert n_done_at_kill[0] < 1_400  # not when the other worker had come to its end
+
+
+def test_a_killed_run_keeps_what_it_had_of_one_long_file(tmp_path, root):
+    path, n_parts, samples = tmp_path / "long.wav", 400, tone(400 * 800)
+    path.write_bytes(encoded("WAV", "PCM_16", samples))
+    script = f"""
+import earshot.audio.shards as shards
+from pathlib import Path
+from earshot.audio.store import AudioStore, Segment
+shards._FULL_SOUNDS = 20
+items = [Segment({str(path)!r}, i / 10, (i + 1) / 10) for i in range({n_parts})]
+AudioStore({RATE_HZ}, root=Path({str(root)!r})).ensure(items)
+"""
+    time.sleep(0.15)
+    run = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 60
+    while len(list(root.glob("shards/*.i16"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    items = [Segment(str(path), i / 10, (i + 1) / 10) for i in range(n_parts)]
+    steps, store = [], AudioStore(RATE_HZ, root=root)
+    view = store.view(store.ensure(items, progress=lambda n_done, _: steps.append(n_done)))
+    assert steps[0] == 0  # what the file holds is only known when it has been hashed again
+    assert 40 <= steps[1] < n_parts
+    parts = np.split(soundfile.read(path, dtype="int16")[0], n_parts)
+    assert content_of(view) == [part.tobytes() for part in parts]
+
+
+def test_ranges_of_few_files_keep_several_workers_busy(tmp_path, root, monkeypatch):
+    items = []
+    for i in range(2):
+        (tmp_path / f"{i}.wav").write_bytes(encoded("WAV", "PCM_16", tone(20 * 800)))
+        items += [Segment(str(tmp_path / f"{i}.wav"), k / 10, (k + 1) / 10) for k in range(20)]
+    hire, hired = decode_pool.DecodePool.hire, set()
+    monkeypatch.setattr(decode_pool.DecodePool, "hire", lambda self: hired.add(w := hire(self)) or w)
+    AudioStore(RATE_HZ, root=root, n_workers=2).ensure(items)
+    assert len(hired) == 2
 
 
 def test_a_killed_run_keeps_what_it_had(tmp_path, root):

@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from earshot.audio.decode_process import WorkerDied, WorkerProcess
 from earshot.audio.decode_worker import WorkerOptions
@@ -30,7 +31,7 @@ _TRANSIENT = {"changed", "crashed", "timed_out", "no_memory"}  # may go better n
 
 @dataclass
 class Job:
-    """One file and the ranges wanted of it, filled with entries as they come."""
+    """One file and the ranges wanted of it; `entries` fills as they come."""
 
     path: str
     ranges: Sequence[Range]
@@ -44,6 +45,15 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Settled:
+    """What became of some of a file's ranges; `content` is "" where the file cannot be read."""
+
+    path: str
+    content: str
+    entries: dict[Range, Entry]
+
+
+@dataclass(frozen=True)
 class Catalogue:
     """What the pool must know of a store: its folder of shards, the key of a sound, and what is there already."""
 
@@ -51,6 +61,9 @@ class Catalogue:
     key_of: Callable[[str, Range], str]
     lookup: Callable[[Sequence[str]], dict[str, Entry]]
     has_any: bool
+
+
+_Result: TypeAlias = Settled | ShardWriter | BaseException | None
 
 
 class DecodePool:
@@ -68,24 +81,27 @@ class DecodePool:
         jobs: Sequence[Job],
         catalogue: Catalogue,
         *,
-        on_job: Callable[[Job], None],
+        on_settled: Callable[[Settled], None],
         on_shard: Callable[[ShardWriter], None],
     ) -> None:
-        """Calls `on_job` for every job and `on_shard` for every batch ready to be sealed, in this thread.
+        """Calls `on_settled` as ranges are answered and `on_shard` for every shard to be sealed, in this thread.
 
         Interrupted, it stops the workers at once and hands over what was finished.
         """
-        results: queue.SimpleQueue[Job | ShardWriter | BaseException | None] = queue.SimpleQueue()
-        run = _Run(self, iter(jobs), catalogue, results)
-        n_threads = min(
-            self._n_workers, -(-len(jobs) // 4)
-        )  # a process costs as much as some forty short files
-        threads = [threading.Thread(target=run.work, daemon=True) for _ in range(n_threads)]
+        results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
+        waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        for job in jobs:
+            waiting.put(job)
+        n_ranges = sum(len(job.ranges) for job in jobs)
+        # A process costs as much as some forty short files.
+        n_threads = min(self._n_workers, len(jobs), -(-n_ranges // 4))
+        shifts = [_Shift(self, waiting, catalogue, results) for _ in range(n_threads)]
+        threads = [threading.Thread(target=shift.work, daemon=True) for shift in shifts]
         self.stopping = False
         for thread in threads:
             thread.start()
         try:
-            _consume(results, n_threads, on_job, on_shard, self._kill_overdue)
+            _consume(results, n_threads, on_settled, on_shard, self._kill_overdue)
         except BaseException:
             self.close()
             for thread in threads:
@@ -139,67 +155,68 @@ class DecodePool:
 
 
 def _consume(
-    results: queue.SimpleQueue[Any],
+    results: queue.SimpleQueue[_Result],
     n_threads: int,
-    on_job: Callable[[Job], None],
+    on_settled: Callable[[Settled], None],
     on_shard: Callable[[ShardWriter], None],
     supervise: Callable[[], None],
 ) -> None:
-    """Takes results until every thread has said None, looking after time-outs meanwhile."""
+    """Takes results until every thread has said None; looks after time-outs, however busy it is."""
+    next_look_s = 0.0
     while n_threads:
+        if time.monotonic() > next_look_s:
+            supervise()
+            next_look_s = time.monotonic() + _POLL_S
         try:
             result = results.get(timeout=_POLL_S)
         except queue.Empty:
-            supervise()
             continue
         if result is None:
             n_threads -= 1
         elif isinstance(result, BaseException):
             raise result
-        elif isinstance(result, Job):
-            on_job(result)
+        elif isinstance(result, Settled):
+            on_settled(result)
         else:
             on_shard(result)
 
 
-class _Run:
-    """The state that the threads of one run share."""
+class _Shift:
+    """What one thread of a run does: job after job with a worker process, sound after sound into its own shard."""
 
     def __init__(
-        self, pool: DecodePool, jobs: Iterator[Job], catalogue: Catalogue, results: queue.SimpleQueue[Any]
+        self,
+        pool: DecodePool,
+        jobs: queue.SimpleQueue[Job],
+        catalogue: Catalogue,
+        results: queue.SimpleQueue[_Result],
     ) -> None:
         self._pool, self._jobs, self._catalogue, self._results = pool, jobs, catalogue, results
-        self._lock = threading.Lock()
+        self._writer = ShardWriter(catalogue.folder)
 
     def work(self) -> None:
-        """A thread's life: job after job, each batch of sounds into a shard of its own."""
-        writer = ShardWriter(self._catalogue.folder)
+        """The thread's life."""
         try:
-            while not self._pool.stopping and (job := self._next_job()) is not None:
-                self._serve(job, writer)
-                self._results.put(job)
-                if writer.is_full:
-                    self._results.put(writer)
-                    writer = ShardWriter(self._catalogue.folder)
+            while not self._pool.stopping:
+                self._serve(self._jobs.get_nowait())
+                self._next_shard_if_full()
+        except queue.Empty:
+            pass
         except BaseException as error:
             self._results.put(error)
         finally:
             with contextlib.suppress(OSError):  # the threads' last shards go to disk side by side;
-                writer.seal()  # what fails here fails again, and is reported, where it is committed
-            self._results.put(writer)
+                self._writer.seal()  # what fails here fails again, and is reported, where it is committed
+            self._results.put(self._writer)
             self._results.put(None)
 
-    def _next_job(self) -> Job | None:
-        with self._lock:
-            return next(self._jobs, None)
-
-    def _serve(self, job: Job, writer: ShardWriter) -> None:
+    def _serve(self, job: Job) -> None:
         """Completes `job`. A sound gets a second chance after a crash: who knows who killed the worker."""
         n_deaths = 0
         while job.open_ranges() and not self._pool.stopping:
             worker = self._pool.hire()
             try:
-                self._converse(worker, job, writer)
+                self._converse(worker, job)
                 self._pool.release(worker, alive=True)
             except WorkerDied as death:
                 self._pool.release(worker, alive=False)
@@ -211,39 +228,49 @@ class _Run:
                 self._pool.release(worker, alive=False)
                 raise
         if job.settled:
-            writer.files.append((job.path, job.stat, job.content))
+            self._writer.files.append((job.path, job.stat, job.content))
 
     def _blame(self, job: Job, reason: str) -> None:
         error = failure(reason, "", "decoder", reason, "an answer in time")
         entry = Entry("", "failed", reason, str(error).removeprefix(": "))
-        for wanted in job.open_ranges()[: 1 if job.content else None]:
-            job.entries[wanted] = entry
+        self._settle(job, dict.fromkeys(job.open_ranges()[: 1 if job.content else None], entry))
 
-    def _converse(self, worker: WorkerProcess, job: Job, writer: ShardWriter) -> None:
-        wanted = job.open_ranges()
-        place = {"shard": str(writer.part), "offset": writer.n_bytes}
-        worker.send({"path": job.path, "ranges": wanted, "ask": self._catalogue.has_any, **place})
+    def _settle(self, job: Job, entries: dict[Range, Entry]) -> None:
+        job.entries |= entries
+        self._results.put(Settled(job.path, job.content, entries))
+
+    def _converse(self, worker: WorkerProcess, job: Job) -> None:
+        worker.send(job.path)
         hello = worker.receive()
+        while "n_hashed" in hello:
+            hello = worker.receive()
         if "content" not in hello:
-            job.entries |= {range_s: Entry("", **hello) for range_s in wanted}
+            self._settle(job, dict.fromkeys(job.open_ranges(), Entry("", **hello)))
             return
         job.content, job.stat, job.settled = hello["content"], tuple(hello["stat"]), hello["settled"]
-        keys = {range_s: self._catalogue.key_of(job.content, range_s) for range_s in wanted}
+        keys = {range_s: self._catalogue.key_of(job.content, range_s) for range_s in job.open_ranges()}
         if self._catalogue.has_any:
             known = self._catalogue.lookup(list(keys.values()))
-            job.entries |= {range_s: known[key] for range_s, key in keys.items() if key in known}
-            wanted = job.open_ranges()
-            worker.send(wanted)
-        for range_s in wanted:
-            job.entries[range_s] = self._take(worker.receive(), keys[range_s], writer)
+            self._settle(job, {range_s: known[key] for range_s, key in keys.items() if key in known})
+        for range_s in job.open_ranges():
+            self._next_shard_if_full()
+            worker.send({"range": range_s, "shard": str(self._writer.part), "offset": self._writer.n_bytes})
+            self._settle(job, {range_s: self._taken(worker.receive(), keys[range_s])})
+        worker.send(None)
 
-    def _take(self, answer: dict[str, Any], key: str, writer: ShardWriter) -> Entry:
+    def _next_shard_if_full(self) -> None:
+        if self._writer.is_full:
+            self._results.put(self._writer)
+            self._writer = ShardWriter(self._catalogue.folder)
+
+    def _taken(self, answer: dict[str, Any], key: str) -> Entry:
+        """The entry that an answer makes, counted into the shard."""
         if "fatal" in answer:
             raise EarshotError(f"The cache cannot be written: {answer['fatal']}. Free some space.")
         if answer["reason"] in _TRANSIENT:
             return Entry("", **answer)
         if answer["status"] != "failed":
-            answer |= {"shard": writer.name, "offset": writer.n_bytes}
+            answer |= {"shard": self._writer.name, "offset": self._writer.n_bytes}
         entry = Entry(key, **answer)
-        writer.accept(entry)
+        self._writer.accept(entry)
         return entry

@@ -1,19 +1,21 @@
 """The worker process: hashes and decodes one file after the other for a `DecodePool`, and nothing else.
 
-Conversation, one JSON object a line. Pool: `{path, ranges, shard, offset, ask}`. Worker: `{content, stat,
-settled}`, or a failure, which ends it. Pool, if it has set `ask`: the list of ranges that it still wants, knowing
-the content. Worker: one answer a range. Samples go straight to the shard file as int16, one sound after the other
-from `offset` on; a crash can therefore spoil nothing but bytes that the pool has not yet accepted.
+Conversation, one JSON value a line. Pool: a path. Worker: `{n_hashed}` now and then while it reads a large file;
+at last `{content, stat, settled}`, or a failure, with which the file is done. Pool: `{range, shard, offset}`, and the
+worker's answer, as often as there are ranges; then null. Samples go straight to the shard file as int16, from byte
+`offset` on; a crash can therefore spoil nothing but bytes that the pool has not yet accepted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import signal
 import time
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -78,63 +80,60 @@ def _bound_memory(n_bytes: int) -> None:
         return
 
 
-def _serve_file(
-    request: dict[str, Any], options: WorkerOptions, requests: IO[bytes], replies: IO[bytes]
-) -> None:
-    where = printable(request["path"])
+def _serve_file(path: str, options: WorkerOptions, requests: IO[bytes], replies: IO[bytes]) -> None:
+    where = printable(path)
     try:
-        fd = open_regular(request["path"], where)
+        fd = open_regular(path, where)
     except DecodeError as error:
         _send(replies, _refused(error, where))
         return
     try:
-        _guard(options)
         before = stat_key(os.fstat(fd))
-        hello = _hashed(fd, before)
+        hello = _hashed(fd, before, options, replies)
         _send(replies, hello)
-        if "content" in hello:
-            wanted = json.loads(requests.readline() or b"[]") if request["ask"] else request["ranges"]
-            _answer(fd, wanted, request, replies=replies, options=options, before=before)
+        while "content" in hello and (request := json.loads(requests.readline() or b"null")):
+            _send(replies, _answer(fd, request, options=options, before=before))
     finally:
-        _guard(None)
         os.close(fd)
 
 
-def _answer(
-    fd: int,
-    wanted: list[tuple[float, float | None]],
-    request: dict[str, Any],
-    *,
-    replies: IO[bytes],
-    options: WorkerOptions,
-    before: StatKey,
-) -> None:
-    """Decodes the wanted ranges; `before` is the file's stat key when its content was hashed."""
-    offset = request["offset"]
-    for range_s in wanted:
-        _guard(options)
-        reply = _decoded(fd, range_s, options, shard=request["shard"], offset=offset)
-        if stat_key(os.fstat(fd)) != before:
-            reply = _refused(failure("changed", "", "file", "growing", "a file at rest"), "")
-        offset += 2 * reply.get("n_samples", 0)
-        _send(replies, reply)
+def _answer(fd: int, request: dict[str, Any], *, options: WorkerOptions, before: StatKey) -> dict[str, Any]:
+    """Decodes the wanted range; `before` is the file's stat key when its content was hashed."""
+    with _guarded(options):
+        reply = _decoded(fd, request["range"], options, shard=request["shard"], offset=request["offset"])
+    if stat_key(os.fstat(fd)) != before:
+        return _refused(failure("changed", "", "file", "growing", "a file at rest"), "")
+    return reply
 
 
-def _hashed(fd: int, stat: StatKey) -> dict[str, Any]:
-    digest = hashlib.sha256()
+def _hashed(fd: int, stat: StatKey, options: WorkerOptions, replies: IO[bytes]) -> dict[str, Any]:
+    """Reads the whole file, and says so in between: a large one takes longer than the pool waits for an answer."""
+    digest, n_hashed = hashlib.sha256(), 0
+    started = time.monotonic()
     try:
         while piece := os.read(fd, _READ_BYTES):
             digest.update(piece)
+            n_hashed += len(piece)
+            if time.monotonic() - started > options.timeout_s / 4:
+                started = time.monotonic()
+                _send(replies, {"n_hashed": n_hashed})
     except OSError as error:
         return _refused(failure("unreadable", "", "file", error.strerror, "a file that can be read"), "")
     settled = max(stat[1:3]) < time.time_ns() - _UNSETTLED_NS
     return {"content": digest.hexdigest(), "stat": stat, "settled": settled}
 
 
-def _guard(options: WorkerOptions | None) -> None:
+@contextlib.contextmanager
+def _guarded(options: WorkerOptions) -> Iterator[None]:
     """A last resort beside the pool's own time-out: if the pool has died, a hung decoder dies soon after."""
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, 2 * options.timeout_s + 1 if options else 0)
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, 2 * options.timeout_s + 1)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _decoded(
