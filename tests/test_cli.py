@@ -23,6 +23,7 @@ from earshot.cli import app
 from earshot.commands.model import print_row
 from earshot.console import ConsoleMonitor, exits
 from earshot.deploy.bundle import Bundle
+from earshot.evaluation.thresholds import ClassThresholds
 
 from . import corpus
 
@@ -223,6 +224,7 @@ def test_wrong_usage_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (ZeroDivisionError("on purpose"), 3, "please report it"),
         (MemoryError("Unable to allocate 9 TiB"), 1, "9 TiB. Close other programs"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 TiB"), 1, "9 TiB. Close other programs"),
         (OSError(28, "No space left"), 1, "No space left. Check the disk"),
     ],
 )
@@ -316,7 +318,7 @@ def test_a_reader_that_has_enough_ends_the_command_in_silence(model: Path, sound
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == ""
-    assert process.returncode == 1
+    assert process.returncode == 141  # as what SIGPIPE ends
 
 
 def test_predict_takes_the_columns_of_a_table(model: Path, sounds: Path, tmp_path: Path) -> None:
@@ -367,6 +369,65 @@ def test_variants_are_not_written_among_the_classes(sounds: Path, capsys: pytest
     assert command("augment", sounds, "-o", sounds / "new" / "copies") == 1
     assert "one outside of" in capsys.readouterr().err
     assert not (sounds / "new").exists()
+
+
+@pytest.mark.parametrize("command_of", ["audit", "evaluate", "explain"])
+def test_results_are_not_written_among_sounds_or_over_a_run(
+    command_of: str, fast_run: Path, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[object] = [sounds]
+    if command_of == "explain":
+        given = [next(sounds.rglob("*.wav"))]
+    if command_of != "audit":
+        given = [fast_run / "model", *given]
+    among = next(sounds.iterdir())
+    places = {among: "a folder of sounds", fast_run: "a run"}
+    if command_of != "explain":  # a sound's folder is not the folder of the data
+        places[sounds] = "the data"
+    for place, what in places.items():
+        before = sorted(place.rglob("*"))
+        assert command(command_of, *given, "-o", place) == 1
+        assert f"expected a folder of its own. This one holds {what}" in capsys.readouterr().err
+        assert sorted(place.rglob("*")) == before
+
+
+def test_a_precision_out_of_reach_is_named_before_predicting(
+    model: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = ClassThresholds((None, 0.5, None), 0.99, multilabel=False)
+    monkeypatch.setattr(
+        "earshot.deploy.decisions.DecisionsData.build_thresholds", lambda *_, **__: {0.99: limits}
+    )
+    assert command("predict", model, sounds, "--precision", 0.99) == 0
+    first, _, last = Bundle.load(model).classes
+    assert (
+        f"{first}, {last}: never said, for out of fold no threshold was right 99%" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(("option", "value"), [("--n-classes", 1), ("--window-s", -1), ("--window-s", 0.001)])
+def test_a_summary_of_nonsense_is_refused(
+    option: str, value: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("summary", "cnn", option, value) == 1
+    assert f"{option}: " in capsys.readouterr().err
+
+
+def test_a_summary_of_a_classical_model_shows_the_keys_of_the_recipe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command("summary", "fast", "--set", "c=3") == 0
+    assert ", c = 3.0, " in capsys.readouterr().out
+
+
+def test_a_text_among_sounds_is_a_failed_row(
+    model: Path, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "README.txt").write_text("Recorded in May.")
+    assert command("predict", model, tmp_path / "README.txt", next(sounds.rglob("*.wav"))) == 0
+    said = capsys.readouterr()
+    assert "README.txt\t-\tnot_audio" in said.out
+    assert "1 file scored, 1 could not be read" in said.err
 
 
 def test_a_study_that_cannot_begin_leaves_no_folder(tmp_path: Path, sounds: Path) -> None:

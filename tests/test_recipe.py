@@ -1,3 +1,4 @@
+import re
 import tomllib
 
 import numpy as np
@@ -154,12 +155,43 @@ def test_a_recipe_cannot_be_changed_in_place():
 
 
 def test_a_setting_of_networks_is_called_that_where_there_is_none():
-    with pytest.raises(ConfigError, match="It is of networks, and there is none"):
-        load_recipe("fast", ["epochs=3"])
+    for key in ("epochs", "epoch"):
+        with pytest.raises(ConfigError, match="epochs is of networks, and there is none"):
+            load_recipe("fast", [f"{key}=3"])
+
+
+@pytest.mark.parametrize("stem", ["my recipe (v2)", "recipe+aug", "-x", "é…", "(-)"])
+def test_a_file_of_any_name_is_a_recipe(tmp_path, stem):
+    path = tmp_path / f"{stem}.toml"
+    path.write_text("[members.a.features]\nkind='statistics'\n[members.a.model]\nkind='svm'\n")
+    assert re.fullmatch(r"\w[\w. -]*", load_recipe(path).name)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "members is missing; expected a value for it"),
+        (
+            "name = '-x'\n[members.a.model]\nkind='svm'",
+            "name is '-x'; expected letters, digits, blanks, dots",
+        ),
+        ("[members.a.features]\nkind='log_mel'\nn_mel=3\n[members.a.model]\nkind='cnn'", "such as n_mels"),
+        (
+            "[members.a.features]\nkind='statistics'\n[members.a.model]\nkind='cnn2d'",
+            "members.a is a combination that does not work; expected parts that fit",
+        ),
+        ("[members.a.features]\nkind='log_mel'\n[members.a.model]\nkind='svn'", "is 'svn'; expected one of"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said_in_words(tmp_path, text, said):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(tmp_path / "mine.toml")
+    assert said in str(caught.value)
 
 
 def test_windows_that_leave_gaps_are_refused():
-    with pytest.raises(ConfigError, match="hop_s must not be longer than window_s"):
+    with pytest.raises(ConfigError, match="hop_s at most as long as window_s"):
         load_recipe("fast", ["window_s=1", "hop_s=1.5"])
     assert load_recipe("fast", ["window_s=1", "hop_s=1"]).audio.hop_s == 1
     auto = load_recipe("fast", ["hop_s=4"]).audio

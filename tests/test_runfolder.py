@@ -171,8 +171,21 @@ def test_a_folder_of_other_things_is_no_run_folder(tmp_path):
 def test_results_of_other_data_are_not_overwritten(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write("clips.csv", "id,content\na,1\nb,2\nc,\n")
-    folder.check_data(["7"])  # not finished: nothing is lost
-    folder.write("metrics.json", "{}")
-    folder.check_data(["2", "3"])  # it has grown
-    with pytest.raises(EarshotError, match=r"holds a run on other data .*another folder with -o"):
-        folder.check_data(["7", ""])
+    folder.check_data(["7"], ["cat"])  # not finished: nothing is lost
+    folder.write("metrics.json", '{"classes": ["cat", "dog"]}')
+    folder.check_data(["2", "3"], ["cat", "rat"])  # it has grown
+    for contents, classes in ((["7", ""], ["cat", "dog"]), (["1", "2"], ["female", "male"])):
+        with pytest.raises(EarshotError, match=r"holds a run on other data .*another folder with -o"):
+            folder.check_data(contents, classes)
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    fold = tmp_path / "folds" / "cnn-1"
+    fold.mkdir(parents=True)
+    left = [tmp_path / ".report.html.ab_3.part", fold / ".checkpoint.x9.part"]
+    for part in left:
+        part.write_bytes(b"half")
+    (fold / "checkpoint").write_bytes(b"whole")
+    with RunFolder(tmp_path).locked():
+        assert not any(part.exists() for part in left)
+    assert (fold / "checkpoint").exists()

@@ -21,9 +21,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from earshot.errors import EarshotError
+from earshot.errors import EarshotError, is_out_of_memory
 
-EXIT_USER, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 3, 130
+EXIT_USER, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_NOT_READ = 1, 3, 130, 141
 _RESUMING = {"train", "audit", "augment", "fetch", "study"}  # commands that keep what they have done
 
 
@@ -69,7 +69,7 @@ class ConsoleMonitor:
 
 @contextmanager
 def exits() -> Iterator[None]:
-    """Turns what goes wrong into an exit code and one line: 1 the user's, 3 ours, 130 interrupted."""
+    """Turns what goes wrong into an exit code and one line: 1 the user's, 3 ours, 130 interrupted, 141 unread."""
     try:
         yield
     except EarshotError as error:
@@ -83,12 +83,12 @@ def exits() -> Iterator[None]:
     except BrokenPipeError:
         # Whoever read us, `head` perhaps, has enough. What is still buffered is for nobody.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(EXIT_USER) from None
+        raise SystemExit(EXIT_NOT_READ) from None
     except OSError as error:
         _fail(f"{type(error).__name__}: {error}. Check the disk, its free space and permissions.", EXIT_USER)
-    except MemoryError as error:
-        _fail(f"{type(error).__name__}: {error}. Close other programs, or work on fewer clips.", EXIT_USER)
-    except Exception:
+    except Exception as error:
+        if is_out_of_memory(error):
+            _fail(f"out of memory: {error}. Close other programs, or work on fewer clips.", EXIT_USER)
         traceback.print_exc()
         _fail("this is a fault in earshot; please report it with the lines above", EXIT_INTERNAL)
 

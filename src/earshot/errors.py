@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -57,14 +58,38 @@ def complaint(where: object, field: str, value: object, rule: str, fix: str = ""
     return f"{where}: {field} is {shown}; expected {rule}. {fix}".strip()
 
 
-def rule_of(fault: Mapping[str, Any]) -> str:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; torch says so in a RuntimeError, on a CPU by its words only."""
+    is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_torchs)
+
+
+def value_of(fault: Mapping[str, Any]) -> object:
+    """What pydantic was given, for a message: one of `ValidationError.errors()`. A whole table is put in words."""
+    if fault["type"] == "missing":
+        return Words("missing")
+    if fault["type"] == "union_tag_invalid":
+        return fault["ctx"]["tag"]
+    is_table = isinstance(fault["input"], Mapping)
+    return Words("a combination that does not work") if is_table else fault["input"]
+
+
+def rule_of(fault: Mapping[str, Any], known: Iterable[str] = ()) -> str:
     """What pydantic expected, in the words of a message: one of `ValidationError.errors()`.
+
+    Args:
+        known: keys that there are, of which those like an unknown one are named.
 
     >>> rule_of({"type": "greater_than_equal", "msg": "Input should be greater than or equal to 0"})
     'greater than or equal to 0'
     """
+    if fault["type"] == "missing":
+        return "a value for it"
+    if fault["type"] == "string_pattern_mismatch":
+        return "letters, digits, blanks, dots, _ and -, of which a letter, digit or _ comes first"
     if fault["type"] == "extra_forbidden":
-        return "a known key"
+        near = get_close_matches(str(fault["loc"][-1]), known, n=3)
+        return f"a known key, such as {', '.join(near)}" if near else "a known key"
     if fault["type"] == "union_tag_invalid":
         return f"one of {fault['ctx']['expected_tags']}"
     return str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")

@@ -66,7 +66,7 @@ def evaluate(
     other = None
     if baseline is not None:
         if not corruptions:
-            rule, fix = "left out without --corruptions", "For instance --corruptions standard."
+            rule, fix = "no baseline without --corruptions", "For instance --corruptions standard."
             raise EarshotError(complaint("--baseline", "path", str(baseline), rule, fix))
         other = _baseline(baseline, clips, corruptions=corruptions, device=device, monitor=monitor)
     if is_run(model):

@@ -113,7 +113,7 @@ def run(experiment: Experiment) -> RunResult:
             monitor=experiment.monitor,
             store_root=experiment.store_root,
         )
-        folder.check_data(heard.contents)
+        folder.check_data(heard.contents, experiment.clips.classes)
         return _Run(experiment, folder, heard).finish(started)
 
 

@@ -29,6 +29,13 @@ def write_whole(path: Path, content: bytes | str) -> None:
     sync_folder(path.parent)
 
 
+def remove_partial(*folders: Path) -> None:
+    """Deletes what `write_whole` left in folders where its process was killed; nobody may be writing there."""
+    for folder in folders:
+        for part in folder.glob(".*.part"):
+            part.unlink(missing_ok=True)
+
+
 @functools.cache
 def usual_mode() -> int:
     """The permissions that `open` gives a new file here; a temporary file is its owner's alone."""

@@ -22,7 +22,7 @@ from earshot.training.members import FittedFold, FoldData, MemberConfig
 from earshot.trainings import Job, make_side_by_side, sharing
 from earshot.versions import versions
 
-FOLD_VERSION = 3  # raise when the same fold would give another result, also where a network was changed
+FOLD_VERSION = 4  # raise when the same fold would give another result, also where a network was changed
 
 
 @dataclass(kw_only=True)

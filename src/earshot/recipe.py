@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from earshot.audio.decode import DecodeLimits
 from earshot.audio.windows import Gate
-from earshot.errors import ConfigError, complaint, rule_of
+from earshot.errors import ConfigError, complaint, rule_of, value_of
 from earshot.evaluation.decisions import DecisionsConfig
 from earshot.models.pooling import WindowScore
 from earshot.training.members import MemberConfig
@@ -68,11 +69,9 @@ class AudioConfig(BaseModel):
     @model_validator(mode="after")
     def _has_length(self) -> AudioConfig:
         if self.window_s != "auto" and not 0.05 <= self.window_s <= 60:
-            raise ValueError("window_s must lie within 0.05 and 60 seconds")
+            raise ValueError("window_s from 0.05 to 60 seconds")
         if self.hop_s is not None and self.window_s != "auto" and self.hop_s > self.window_s:
-            raise ValueError(
-                "hop_s must not be longer than window_s: what lies between windows is never heard"
-            )
+            raise ValueError("hop_s at most as long as window_s: what lies between windows is never heard")
         return self
 
 
@@ -154,9 +153,14 @@ def _read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         rule = f"one of {', '.join(recipe_names())}, or a TOML file that exists"
         raise ConfigError(complaint("recipe", "name", str(source), rule))
     try:
-        return {"name": path.stem, **tomllib.loads(path.read_text())}, path.name
+        return {"name": _name_of(path), **tomllib.loads(path.read_text())}, path.name
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name}: the file is not TOML: {error}. Correct that line.") from error
+
+
+def _name_of(path: Path) -> str:
+    """The name of a recipe that its author gave none: the file's, as far as a folder may be called so."""
+    return re.sub(r"[^\w. -]+", "_", path.stem).lstrip(". -")[:80].strip() or "custom"
 
 
 def _validated(values: Mapping[str, Any], where: str) -> Recipe:
@@ -166,7 +170,14 @@ def _validated(values: Mapping[str, Any], where: str) -> Recipe:
         first = error.errors()[0]
         field = _key(first["loc"], values) or "recipe"
         fix = "The keys are listed in docs/recipes.md and in every run's experiment.toml."
-        raise ConfigError(complaint(where, field, first["input"], rule_of(first), fix)) from error
+        known = {name for table in _tables() for name in table.get("properties", {})}
+        raise ConfigError(complaint(where, field, value_of(first), rule_of(first, known), fix)) from error
+
+
+def _tables() -> list[dict[str, Any]]:
+    """The JSON schema of every table of a recipe."""
+    schema = Recipe.model_json_schema()
+    return [schema, *schema["$defs"].values()]
 
 
 def _key(place: Sequence[str | int], values: Any) -> str:
@@ -203,10 +214,12 @@ def _unmatched(key: str, matches: Sequence[str], values: Mapping[str, Any]) -> s
     if matches:
         return complaint("--set", "key", key, f"one of {', '.join(matches)}", "Give more of its dotted path.")
     last = key.split(".")[-1]
-    if last in TrainingConfig.model_fields and not any("training" in m for m in values["members"].values()):
-        return complaint("--set", "key", key, "a key of the recipe", "It is of networks, and there is none.")
     known = {path[-1]: ".".join(path) for path in _paths(values)}
     near = [known[name] for name in get_close_matches(last, known, n=3)]
+    of_networks = get_close_matches(last, TrainingConfig.model_fields, n=1)
+    if of_networks and not near and not any("training" in m for m in values["members"].values()):
+        fix = f"{of_networks[0]} is of networks, and there is none."
+        return complaint("--set", "key", key, "a key of the recipe", fix)
     rule = f"a key of the recipe, such as {', '.join(near)}" if near else "a key of the recipe"
     return complaint("--set", "key", key, rule, "docs/recipes.md and any run's experiment.toml list them.")
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from earshot.deploy.weights import read_member, weights_suffix, write_weights
 from earshot.errors import BundleError, EarshotError, Words, complaint
-from earshot.files import metadata_of, write_whole
+from earshot.files import metadata_of, remove_partial, write_whole
 from earshot.training.checkpoint import Checkpoint
 from earshot.training.members import FittedFold, FoldData, MemberConfig
 
@@ -51,6 +51,7 @@ class RunFolder:
                 raise EarshotError(
                     complaint(self.root, "file system", error.strerror, "one that can lock a file", fix)
                 ) from error
+            remove_partial(self.root, *self.root.glob("*/"), *self.root.glob("folds/*/"))
             yield
 
     def remove_if_empty(self) -> None:
@@ -83,23 +84,23 @@ class RunFolder:
                 "Choose another folder with -o."
             )
 
-    def check_data(self, contents: Sequence[str]) -> None:
+    def check_data(self, contents: Sequence[str], classes: Sequence[str]) -> None:
         """Results of other data are not overwritten; data may grow and shrink.
 
         Args:
             contents: hash of each clip's file, as in the `content` of clips.csv.
 
         Raises:
-            EarshotError: the run that is finished here was on none of these files.
+            EarshotError: the run that is finished here was on none of these files, or of these classes.
         """
-        if not (self.root / "metrics.json").is_file():
-            return
         try:
+            before = json.loads((self.root / "metrics.json").read_text(encoding="utf-8"))
             with (self.root / "clips.csv").open(encoding="utf-8", newline="") as file:
-                before = {row["content"] for row in csv.DictReader(file)} - {""}
-        except (OSError, KeyError, UnicodeError, csv.Error):
-            return  # a run that somebody has taken apart
-        if before and before.isdisjoint(contents):
+                heard = {row["content"] for row in csv.DictReader(file)} - {""}
+            known = set(before["classes"])
+        except (OSError, KeyError, TypeError, ValueError, csv.Error):
+            return  # no finished run, or one that somebody has taken apart
+        if (heard and heard.isdisjoint(contents)) or known.isdisjoint(classes):
             raise EarshotError(
                 f"{self.root}: the folder holds a run on other data (see its clips.csv). "
                 "Choose another folder with -o."

@@ -6,6 +6,7 @@ import soundfile
 import soxr
 from scipy import signal
 
+import earshot.audio.fingerprint as finger
 from earshot.audio.fingerprint import MatchConfig, fingerprint, near_pairs
 from earshot.audio.measure import spectra
 from earshot.audio.windows import to_int16
@@ -64,6 +65,18 @@ def test_planted_copies_are_found_and_nothing_else(originals):
     found = {(pair.first, pair.second) for pair in near_pairs(prints)}
     assert len(found & wanted) / len(wanted) >= 0.95
     assert len(found & wanted) / len(found) >= 0.95
+
+
+def test_candidates_are_the_same_when_they_are_counted_part_by_part(originals, monkeypatch):
+    prints = [printed(wave) for wave in [*originals, *originals[:9]]]
+    at_once = list(finger._candidates(prints))
+    assert len(at_once) >= 9
+    elections = []
+    elected = finger._elected
+    monkeypatch.setattr(finger, "_elected", lambda *given: elections.append(1) or elected(*given))
+    monkeypatch.setattr(finger, "_MEETINGS_AT_ONCE", 500)
+    assert list(finger._candidates(prints)) == at_once
+    assert len(elections) > 5
 
 
 @pytest.mark.parametrize("change", CHANGES)

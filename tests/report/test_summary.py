@@ -18,6 +18,8 @@ def test_nothing_is_said_of_a_run_that_can_be_trusted():
 def test_each_limit_is_named():
     assert "Only 12 groups" in said(n_groups=12)
     assert "Every clip counts as a recording of its own" in said(n_groups=400)
+    found = ["groups: source recording in names FOLD-CLIP-TAKE (400 of 400 names)"]
+    assert limits_of_trust(SOUND | {"n_groups": 400}, found) == []
     assert "1 file could not be read and is not" in said(n_failed=1)
     assert "2 files could not be read and are not" in said(n_failed=2)
     assert "15 points wide" in said(accuracy_ci95=[0.8, 0.95])

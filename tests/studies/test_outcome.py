@@ -36,9 +36,11 @@ def test_another_identity_or_a_damaged_file_is_no_attempt(attempt, tmp_path):
 
 def test_saving_removes_the_checkpoint(attempt, tmp_path):
     file = AttemptFile(tmp_path, "a" * 64)
-    file.checkpoint.write_bytes(b"half")
+    file.checkpoint.path.write_bytes(b"half")
+    file.checkpoint.before.write_bytes(b"half")
     file.save(attempt)
-    assert not file.checkpoint.exists()
+    assert not file.checkpoint.path.exists()
+    assert not file.checkpoint.before.exists()
 
 
 def test_a_row_s_accuracy_is_the_mean_of_its_runs():

@@ -130,14 +130,39 @@ def test_a_save_that_fails_leaves_the_one_before(checkpoint, monkeypatch):
         State(2).save(checkpoint, epoch=2)
     monkeypatch.undo()
     assert State(1).load(checkpoint)[0] == 1
-    assert [path.name for path in checkpoint.path.parent.iterdir()] == ["checkpoint"]
+    assert {path.name for path in checkpoint.path.parent.iterdir()} == {"checkpoint", "checkpoint.before"}
+
+
+def test_where_the_last_is_damaged_the_one_before_is_taken(checkpoint):
+    State(0).save(checkpoint, epoch=1)
+    expected = State(0).tensors()
+    for epoch in (2, 3):
+        State(epoch).save(checkpoint, epoch=epoch)
+    checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:-100])
+    fresh = State(9)
+    assert fresh.load(checkpoint)[0] == 2
+    assert_equal(fresh.tensors(), State(2).tensors())
+    State(0).save(checkpoint, epoch=3)  # the damaged one is the one before now
+    assert fresh.load(checkpoint)[0] == 3
+    assert_equal(fresh.tensors(), expected)
+
+
+def test_without_links_there_is_the_last_one(checkpoint, monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr("pathlib.Path.hardlink_to", refuse)
+    for epoch in (1, 2):
+        State(epoch).save(checkpoint, epoch=epoch)
+    assert State(0).load(checkpoint)[0] == 2
 
 
 def test_a_removed_checkpoint_is_gone_and_removing_twice_is_fine(checkpoint):
     State(0).save(checkpoint)
+    State(0).save(checkpoint)
     checkpoint.remove()
     checkpoint.remove()
-    assert not checkpoint.path.exists()
+    assert not list(checkpoint.path.parent.iterdir())
 
 
 def descend(weights, optimizer, *, steps):

@@ -7,7 +7,7 @@ import torch
 
 from earshot.audio.augment import AugmentConfig
 from earshot.audio.windows import InMemory
-from earshot.errors import ConfigError
+from earshot.errors import ConfigError, EarshotError
 from earshot.models.mlp import MlpConfig
 from earshot.training import fit
 from earshot.training.batches import FixedBatches, TrainingBatches
@@ -136,6 +136,19 @@ def test_a_loss_that_is_no_number_stops_training_within_a_step(train, make_fold)
     with pytest.raises(TrainingDiverged, match="learning_rate 1e\\+30; expected a finite number") as caught:
         train("diverged", learning_rate=1e30)
     assert "\n" not in str(caught.value)
+
+
+def test_where_memory_runs_out_the_batch_size_is_named(train, monkeypatch):
+    def full(self, number):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr("earshot.training.fit._Run.epoch", full)
+    with pytest.raises(EarshotError, match="batch_size is 8; expected one that memory holds") as caught:
+        train("full", batch_size=8)
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr("earshot.training.fit._Run.epoch", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train("other", batch_size=8)
 
 
 def test_uneven_classes_are_balanced_unless_switched_off(make_fold, network_config, tmp_path, monkeypatch):

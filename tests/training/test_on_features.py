@@ -4,7 +4,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from earshot.errors import ConfigError
-from earshot.models.classical import SvmConfig
+from earshot.models.classical import CentroidConfig, ForestConfig, NaiveBayesConfig, SvmConfig
 from earshot.models.cnn1d import Stack1dConfig
 from earshot.models.cnn2d import Stack2dConfig
 from earshot.models.member import NetworkMember
@@ -102,6 +102,18 @@ def test_a_classical_model_has_no_curve_and_no_network():
     assert (fitted.probs(rows).argmax(axis=1) == labels).mean() > 0.8
     with pytest.raises(TypeError, match="no network"):
         _ = fitted.network
+
+
+@pytest.mark.parametrize(
+    "config", [SvmConfig(), NaiveBayesConfig(), CentroidConfig(), ForestConfig(n_trees=20)]
+)
+def test_a_classical_model_learns_a_yes_or_no_in_one_column(config):
+    rows, labels = clouds()
+    unseen = clouds(seed=2)
+    fitted = fit_on_features(config, PLAIN, features=rows, targets=labels, multilabel=True)
+    probs = fitted.probs(unseen[0])
+    assert probs.shape == (240, 1)
+    assert ((probs[:, 0] > 0.5) == unseen[1]).mean() > 0.7
 
 
 @pytest.mark.parametrize("model", [SMALL, SvmConfig()], ids=["network", "classical"])

@@ -22,7 +22,7 @@ from earshot.audio.decode_worker import WorkerOptions
 from earshot.audio.index import Entry, StatKey
 from earshot.audio.reasons import failure
 from earshot.audio.shards import ShardWriter
-from earshot.errors import EarshotError
+from earshot.errors import EarshotError, Words
 
 Range = tuple[float, float | None]  # start_s, end_s
 _POLL_S = 0.05
@@ -231,7 +231,8 @@ class _Shift:
             self._writer.files.append((job.path, job.stat, job.content))
 
     def _blame(self, job: Job, reason: str) -> None:
-        error = failure(reason, "", "decoder", reason, "an answer in time")
+        died = Words("one that crashed" if reason == "crashed" else "one that hung")
+        error = failure(reason, "", "decoder", died, "one that answers")
         entry = Entry("", "failed", reason, str(error).removeprefix(": "))
         self._settle(job, dict.fromkeys(job.open_ranges()[: 1 if job.content else None], entry))
 

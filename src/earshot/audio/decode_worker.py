@@ -1,9 +1,9 @@
 """The worker process: hashes and decodes one file after the other for a `DecodePool`, and nothing else.
 
 Conversation, one JSON value a line. Pool: a path. Worker: `{n_hashed}` now and then while it reads a large file;
-at last `{content, stat, settled}`, or a failure, with which the file is done. Pool: `{range, shard, offset}`, and the
-worker's answer, as often as there are ranges; then null. Samples go straight to the shard file as int16, from byte
-`offset` on; a crash can therefore spoil nothing but bytes that the pool has not yet accepted.
+at last `{content, stat, settled}`, or a failure, with which the file is done. Pool: `{range, shard, offset}`;
+worker: an answer; as often as there are ranges. Then null. Samples go straight to the shard file as int16, from
+byte `offset` on; a crash can therefore spoil nothing but bytes that the pool has not yet accepted.
 """
 
 from __future__ import annotations

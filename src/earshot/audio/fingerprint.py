@@ -10,6 +10,7 @@ logarithm are our own.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -31,6 +32,8 @@ _NEIGHBOURS = 8
 _MASKS = tuple(np.uint32(0xFFFFFFFF ^ (0xFF << shift)) for shift in (0, 8, 16, 24))
 _MIN_VOTES = 3  # two words a vote each are chance; a whole word has four votes
 _SPAN = 4  # offsets that count as one while candidates are gathered
+_N_SPANS = 2 * _MAX_FRAMES // _SPAN + 1
+_MEETINGS_AT_ONCE = 2**24  # half a GiB while they are counted
 _MAX_OFFSETS = 4  # tried a pair
 _BIT_COUNTS = np.array([bin(i).count("1") for i in range(2**16)], np.uint8)
 
@@ -88,42 +91,73 @@ def near_pairs(prints: Sequence[Words], config: MatchConfig | None = None) -> li
 def _candidates(prints: Sequence[Words]) -> Iterator[tuple[int, int, int]]:
     """(first, second, offset) that enough words speak for, the best few of each pair.
 
-    Words count as equal when three of their four bytes are: a codec seldom leaves all 32 bits alone.
+    Words count as equal when three of their four bytes are: a codec seldom leaves all 32 bits alone. Meetings by
+    chance grow with the square of the number of words, so they are counted for some of the sounds at a time.
     """
-    owner = np.repeat(np.arange(len(prints)), [len(words) for words in prints])
-    place = np.concatenate([np.arange(len(words)) for words in prints] or [np.zeros(0, int)])
+    lengths = np.array([len(words) for words in prints], np.int64)
+    owner = np.repeat(np.arange(len(prints), dtype=np.int32), lengths)
+    place = np.concatenate(
+        [np.arange(length, dtype=np.int32) for length in lengths] or [np.zeros(0, np.int32)]
+    )
     words = np.concatenate([*prints, np.zeros(0, np.uint32)])
-    n, span = len(prints), 2 * _MAX_FRAMES // _SPAN + 1
-    keys = []
-    for mask in _MASKS:
-        masked = words & mask
-        telling = (words != 0) & np.append(True, (np.diff(masked) != 0) | (np.diff(owner) != 0))[: len(words)]
-        for one, other in _meetings(masked[telling]):
-            i, j = np.flatnonzero(telling)[one], np.flatnonzero(telling)[other]
-            i, j = i[owner[i] != owner[j]], j[owner[i] != owner[j]]
-            offset = (place[i] - place[j] + _MAX_FRAMES) // _SPAN
-            keys.append((owner[i] * n + owner[j]) * span + offset)
-    found, votes = np.unique(np.concatenate(keys), return_counts=True)
-    found, votes = found[votes >= _MIN_VOTES], votes[votes >= _MIN_VOTES]
-    found = found[np.lexsort((-votes, found // span))]
-    pair = found // span
+    shelves = [_Shelf(words & mask, words != 0, owner) for mask in _MASKS]
+    n_parts = 1 + sum(shelf.n_meetings() for shelf in shelves) // _MEETINGS_AT_ONCE
+    limits = np.searchsorted(np.cumsum(lengths), np.linspace(0, len(words), n_parts + 1)[1:-1]).tolist()
+    limits = sorted({0, *limits, len(prints)})
+    for low, high in itertools.pairwise(limits):
+        votes = [np.zeros(0, np.int64)]
+        for one, other in itertools.chain.from_iterable(shelf.meetings() for shelf in shelves):
+            wanted = (low <= owner[one]) & (owner[one] < high) & (owner[one] != owner[other])
+            one, other = one[wanted], other[wanted]
+            offset = (place[one] - place[other] + _MAX_FRAMES) // _SPAN
+            votes.append((owner[one].astype(np.int64) * len(prints) + owner[other]) * _N_SPANS + offset)
+        yield from _elected(np.concatenate(votes), len(prints))
+
+
+def _elected(votes: NDArray[np.int64], n_prints: int) -> Iterator[tuple[int, int, int]]:
+    """What is voted for often enough, the best few offsets of each pair."""
+    found, counts = np.unique(votes, return_counts=True)
+    found, counts = found[counts >= _MIN_VOTES], counts[counts >= _MIN_VOTES]
+    found = found[np.lexsort((-counts, found // _N_SPANS))]
+    pair = found // _N_SPANS
     starts = np.flatnonzero(np.append(True, np.diff(pair) != 0)[: len(pair)])
     rank = np.arange(len(pair)) - np.repeat(starts, np.diff(np.append(starts, len(pair))))
     for key in found[rank < _MAX_OFFSETS].tolist():
-        yield key // span // n, key // span % n, key % span * _SPAN - _MAX_FRAMES
+        pair, offset = divmod(key, _N_SPANS)
+        yield *divmod(pair, n_prints), offset * _SPAN - _MAX_FRAMES
 
 
-def _meetings(words: Words) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Positions of equal words, the earlier first; of words with many places, each with the next few only."""
-    order = np.argsort(words, kind="stable")
-    sorted_words = words[order]
-    starts = np.flatnonzero(np.append(True, np.diff(sorted_words) != 0)[: len(words)])
-    counts = np.diff(np.append(starts, len(words)))
-    order = order[np.repeat(counts, counts) < _COMMON]
-    sorted_words = words[order]
-    for step in range(1, _NEIGHBOURS + 1):
-        same = sorted_words[:-step] == sorted_words[step:]
-        yield order[:-step][same], order[step:][same]
+class _Shelf:
+    """Positions of words, those of equal words together, the earlier first; of repeated and common words none.
+
+    Args:
+        words: masked words of all sounds, one sound after the other [N].
+        audible: frames that can be heard [N].
+        owner: number of each word's sound [N].
+    """
+
+    def __init__(self, words: Words, audible: NDArray[np.bool_], owner: NDArray[np.int32]) -> None:
+        is_new = np.append(True, (np.diff(words) != 0) | (np.diff(owner) != 0))[: len(words)]
+        places = np.flatnonzero(audible & is_new).astype(np.int32)
+        places = places[np.argsort(words[places], kind="stable")]
+        words = words[places]
+        starts = np.flatnonzero(np.append(True, np.diff(words) != 0)[: len(words)])
+        counts = np.diff(np.append(starts, len(words)))
+        telling = np.repeat(counts, counts) < _COMMON
+        self._places, self._words = places[telling], words[telling]
+
+    def n_meetings(self) -> int:
+        """How many pairs `meetings` gives."""
+        return sum(int(np.count_nonzero(same)) for _, same in self._equal())
+
+    def meetings(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
+        """Positions of equal words, the earlier first; of words with many places, each with the next few only."""
+        for step, same in self._equal():
+            yield self._places[:-step][same], self._places[step:][same]
+
+    def _equal(self) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+        for step in range(1, _NEIGHBOURS + 1):
+            yield step, self._words[:-step] == self._words[step:]
 
 
 def _compare(

@@ -30,7 +30,7 @@ class MfccConfig(BaseModel):
     @model_validator(mode="after")
     def _no_more_than_bands(self) -> Self:
         if self.n_mfcc > self.mel.n_mels:
-            raise ValueError(f"n_mfcc must be at most n_mels, {self.mel.n_mels}")
+            raise ValueError(f"n_mfcc of at most n_mels, {self.mel.n_mels}")
         return self
 
     def output_shape(self, n_samples: int, *, rate_hz: int) -> tuple[int, ...]:

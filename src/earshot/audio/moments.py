@@ -34,7 +34,7 @@ class MomentsConfig(BaseModel):
     @model_validator(mode="after")
     def _fewer_than_bands(self) -> Self:
         if self.n_coefficients >= self.mel.n_mels:
-            raise ValueError(f"n_coefficients must be below n_mels, {self.mel.n_mels}")
+            raise ValueError(f"n_coefficients below n_mels, {self.mel.n_mels}")
         return self
 
     def output_shape(self, n_samples: int, *, rate_hz: int) -> tuple[int, ...]:

@@ -38,7 +38,7 @@ class PitchConfig(BaseModel):
     @model_validator(mode="after")
     def _frames_hold_two_periods(self) -> Self:
         if self.frame_s * self.low_hz < 2:
-            raise ValueError("frame_s must hold two periods of low_hz")
+            raise ValueError("a frame_s that holds two periods of low_hz")
         return self
 
     @property

@@ -34,7 +34,7 @@ class FramesConfig(BaseModel):
     @model_validator(mode="after")
     def _overlap_is_bounded(self) -> Self:
         if self.hop_length * _MOST_OVERLAP < self.n_fft:
-            raise ValueError(f"hop_length must be at least n_fft / {_MOST_OVERLAP}")
+            raise ValueError(f"hop_length of at least n_fft / {_MOST_OVERLAP}")
         return self
 
     def n_frames(self, n_samples: int) -> int:

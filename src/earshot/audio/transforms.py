@@ -93,7 +93,7 @@ class TimeStretchConfig(Step):
     @model_validator(mode="after")
     def _in_order(self) -> TimeStretchConfig:
         if self.min_rate > self.max_rate:
-            raise ValueError("min_rate must not be above max_rate")
+            raise ValueError("min_rate at most as high as max_rate")
         return self
 
     def draw(self, rng: np.random.Generator) -> Parameters:
@@ -114,7 +114,7 @@ class AudiomentationsConfig(Step):
     @model_validator(mode="after")
     def _has_one_probability(self) -> AudiomentationsConfig:
         if "p" in self.params:
-            raise ValueError("params must not hold p; the key probability says how often")
+            raise ValueError("params without p; the key probability says how often")
         return self
 
     def draw(self, rng: np.random.Generator) -> Parameters:

@@ -105,6 +105,27 @@ def reproduction() -> str:
     return printable(shlex.join(["earshot", *sys.argv[1:]]))
 
 
+def must_be_apart(folder: Path, *, option: str, data: Path | None = None) -> None:
+    """Refuses to write results among sounds, which would be taken for a class or a clip, or over those of a run.
+
+    Raises:
+        ConfigError: `folder` is `data`, or holds sounds or a run.
+    """
+    from earshot.audio.decode import AUDIO_EXTENSIONS
+
+    if not folder.is_dir():
+        return
+    inside = {each.name for each in folder.iterdir() if each.name != "salient.wav"}  # a page of explain
+    sounds = sorted(name for name in inside if Path(name).suffix.lower() in AUDIO_EXTENSIONS)
+    what = "the data" if data is not None and folder.resolve() == data.resolve() else ""
+    what = f"a folder of sounds, such as {sounds[0]}" if sounds else what
+    what = "a run" if "experiment.toml" in inside else what
+    if what:
+        raise ConfigError(
+            complaint(option, "folder", str(folder), "a folder of its own", f"This one holds {what}.")
+        )
+
+
 def must_be_writable(folder: Path, *, option: str) -> None:
     """Says so before hours of work where a folder cannot be made or written to.
 

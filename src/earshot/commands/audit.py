@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from earshot.commands.app import Columns, app, must_be_writable, name_of, reproduction
+from earshot.commands.app import Columns, app, must_be_apart, must_be_writable, name_of, reproduction
 from earshot.console import ConsoleMonitor
 from earshot.errors import ConfigError, complaint
 
@@ -47,6 +47,7 @@ def audit(
 
     folder = output or Path("runs") / f"audit-{name_of(data)}"
     clips = (columns or Columns()).read(data)
+    must_be_apart(folder, option="--output", data=data)
     must_be_writable(folder, option="--output")
     if fix_list:
         must_be_writable(fix_list.parent, option="--fix-list")

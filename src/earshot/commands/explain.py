@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from earshot.commands.app import app, must_be_writable, reproduction
+from earshot.commands.app import app, must_be_apart, must_be_writable, reproduction
 from earshot.console import ConsoleMonitor
 
 
@@ -44,6 +44,7 @@ def explain(
     from earshot.explain.writing import write_explanation
 
     folder = output or Path("runs") / f"explain-{file.stem}"
+    must_be_apart(folder, option="--output")
     must_be_writable(folder, option="--output")
     bundle = Bundle.load(model, device=device)
     with ConsoleMonitor(quiet=quiet) as monitor:

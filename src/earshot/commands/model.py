@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from earshot.commands.app import Columns, SoundColumns, app, must_be_writable, name_of, reproduction
+from earshot.commands.app import (
+    Columns,
+    SoundColumns,
+    app,
+    must_be_apart,
+    must_be_writable,
+    name_of,
+    reproduction,
+)
 from earshot.console import ConsoleMonitor
 from earshot.errors import EarshotError, complaint
 
@@ -120,6 +128,7 @@ def predict(
         device: Where networks run: cpu, cuda, cuda:1, mps; auto takes the fastest there is.
         quiet: Print nothing but results and errors.
     """
+    from earshot.data.fields import printable
     from earshot.deploy.bundle import Bundle
     from earshot.deploy.choices import Chooser
     from earshot.deploy.predict import STANDARD_OUTPUT, judge_files, prediction_rows, row_writer, score_files
@@ -138,6 +147,12 @@ def predict(
             monitor.progress("predicting", done, total)
 
         clips = (columns or SoundColumns()).read(paths)
+        if chooser.never_said:
+            names = ", ".join(printable(name) for name in chooser.never_said[:5])
+            more = f" and {len(chooser.never_said) - 5} more" if len(chooser.never_said) > 5 else ""
+            monitor.say(
+                f"{names}{more}: never said, for out of fold no threshold was right {precision:.0%} of the time"
+            )
         scored = (judge_files if chooser.needs_novelty else score_files)(bundle, clips, on_progress=show)
         shown = 1 if output is None else top
         if windows:
@@ -154,7 +169,8 @@ def predict(
                     print_row(row | {"file": f"{row['file']} {row['start_s']:g}-{row['end_s']:g} s"})
                 else:
                     print_row(row)
-        without = f", {n_rejected} of them without a label" if reject or precision is not None else ""
+        of_them = "" if n_files - n_failed == 1 else " of them"
+        without = f", {n_rejected}{of_them} without a label" if reject or precision is not None else ""
         n_scored = n_files - n_failed
         what = ("window" if windows else "file") + ("" if n_scored == 1 else "s")
         monitor.say(f"{n_scored} {what} scored{without}, {n_failed} could not be read")
@@ -218,9 +234,10 @@ def evaluate(
     from earshot.evaluation.corruptions import CorruptionScores
     from earshot.results import accuracy_line
 
-    clips = (columns or Columns()).read(data)
     if output:
+        must_be_apart(output, option="--output", data=data)
         must_be_writable(output, option="--output")
+    clips = (columns or Columns()).read(data)
     with ConsoleMonitor(quiet=quiet) as monitor:
         metrics = score(
             model,

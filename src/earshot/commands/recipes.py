@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from earshot.commands.app import app
+from earshot.errors import ConfigError, complaint
 
 
 @app.command
@@ -29,6 +30,10 @@ def summary(
     from earshot.models.summary import summarise
     from earshot.recipe import load_recipe
 
+    if n_classes < 2:
+        raise ConfigError(complaint("--n-classes", "number", n_classes, "a whole number >= 2"))
+    if not 0.05 <= window_s <= 60:
+        raise ConfigError(complaint("--window-s", "seconds", window_s, "a window of 0.05 to 60 seconds"))
     loaded = load_recipe(recipe, change)
     rate_hz = loaded.audio.rate_hz
     seconds = window_s if loaded.audio.window_s == "auto" else loaded.audio.window_s
@@ -36,4 +41,8 @@ def summary(
         shape = member.features.output_shape(round(seconds * rate_hz), rate_hz=rate_hz)
         model = MODELS[member.model.kind](member.model, input_shape=shape, n_classes=n_classes)
         print(f"{name}: {member.model.kind} on {member.features.kind} {shape}, {n_classes} classes")
-        print(summarise(model, input_shape=shape))
+        if member.is_network:
+            print(summarise(model, input_shape=shape))
+        else:
+            settings = member.model.model_dump(exclude={"kind"})
+            print(", ".join(f"{key} = {value}" for key, value in settings.items()))

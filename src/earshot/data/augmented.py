@@ -47,7 +47,7 @@ from earshot.data.clips import Clips
 from earshot.data.provenance import Journal, VariantFile, write_csv, write_renamed
 from earshot.data.splits import check_no_leak, hold_out, merge_duplicates, trainable
 from earshot.data.tables import read_csv
-from earshot.errors import ConfigError, DataError, DecodeError, Words, complaint, rule_of
+from earshot.errors import ConfigError, DataError, DecodeError, Words, complaint, rule_of, value_of
 from earshot.files import sha256_of, write_whole
 from earshot.monitor import Monitor, Silent
 
@@ -122,7 +122,7 @@ def load_offline_config(path: str | os.PathLike[str] | None = None, **changes: A
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "settings"
         fix = "docs/augmentation.md lists the keys."
-        raise ConfigError(complaint(where, field, first["input"], rule_of(first), fix)) from error
+        raise ConfigError(complaint(where, field, value_of(first), rule_of(first), fix)) from error
 
 
 def with_test_side(

@@ -18,6 +18,7 @@ from earshot.data.splits import has_official_folds, trainable
 from earshot.errors import DataError, complaint
 
 TABLE_EXTENSIONS = frozenset({".csv", ".tsv", ".txt"})
+_TABLES_OF_SOUNDS = TABLE_EXTENSIONS - {".txt"}  # among sounds to predict it is a README
 
 Source = str | os.PathLike[str] | pd.DataFrame
 
@@ -86,7 +87,7 @@ def read_clips(
         if not corpus:
             return _read_folder(path, columns, where=where, labels=labels)
         path = corpus
-    elif not labels and Path(path).suffix.lower() not in TABLE_EXTENSIONS:
+    elif not labels and _is_sound(path):
         return _read_files([path])
     df = tables.read_csv(path)
     if path_column is not None or not speakers.is_speaker_table(df):
@@ -197,17 +198,24 @@ def _nothing_found(
     what = "number of labelled sounds" if labels else "number of sounds"
     seen = "; ".join(layouts.left_out_notes(listing, skipped)) or "the folder is empty"
     fix = f"Found: {fields.printable(seen)}."
-    if labels and skipped and all(reason == "no_label" for _, reason in skipped):
-        fix += f" They lie in no class folder: is {fields.printable(str(Path(root).parent))} meant?"
+    beside = Path(root).parent
+    if labels and all(reason == "no_label" for _, reason in skipped) and _n_folders_of_sounds(beside) > 1:
+        fix += f" They lie in no class folder: is {fields.printable(str(beside))} meant?"
     csvs = sorted(p.name for p in Path(root).iterdir() if p.suffix.lower() == ".csv") if labels else []
     if csvs:
         fix += f" If {fields.printable(csvs[0])} names the labels, give that file."
     return DataError(complaint(fields.printable(root), what, 0, rule, fix))
 
 
+def _n_folders_of_sounds(folder: Path) -> int:
+    """How many folders lie in a folder that hold sounds themselves, as those of classes do."""
+    inside = (each.iterdir() for each in folder.iterdir() if each.is_dir() and os.access(each, os.R_OK))
+    return sum(any(file.suffix.lower() in AUDIO_EXTENSIONS for file in files) for files in inside)
+
+
 def _is_sound(source: str | os.PathLike[str]) -> bool:
     """Whether something to predict is neither a folder nor a table."""
-    return Path(source).suffix.lower() not in TABLE_EXTENSIONS and not Path(source).is_dir()
+    return Path(source).suffix.lower() not in _TABLES_OF_SOUNDS and not Path(source).is_dir()
 
 
 def _read_files(paths: Sequence[str]) -> Clips:

@@ -70,6 +70,12 @@ class Chooser:
         self.thresholds = None if precision is None else limits[precision]
 
     @property
+    def never_said(self) -> tuple[str, ...]:
+        """Classes that get no clip at the wanted precision: none of their thresholds reached it."""
+        limits = self.thresholds.thresholds if self.thresholds is not None else ()
+        return tuple(name for name, limit in zip(self.classes, limits, strict=False) if limit is None)
+
+    @property
     def needs_novelty(self) -> bool:
         """Whether clips must be judged, not only scored."""
         return self.reject

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 import earshot
 from earshot.audio.windows import Gate
 from earshot.deploy.decisions import DecisionsData
-from earshot.errors import BundleError, complaint, rule_of
+from earshot.errors import BundleError, complaint, rule_of, value_of
 from earshot.models.pooling import WindowScore
 from earshot.recipe import AudioConfig, LimitsConfig
 from earshot.training.members import MemberConfig
@@ -148,4 +148,4 @@ def read_config(folder: Path) -> BundleConfig:
         fix = (
             f"It was written by another version than {earshot.__version__}; train again or install that one."
         )
-        raise BundleError(complaint(path, field, first["input"], rule_of(first), fix)) from error
+        raise BundleError(complaint(path, field, value_of(first), rule_of(first), fix)) from error

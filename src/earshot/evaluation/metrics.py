@@ -116,7 +116,8 @@ def _class_rows(classes: Sequence[str], n: NDArray[Any], *scores: Floats) -> lis
 def log_loss(labels: ArrayLike, probs: ArrayLike) -> float:
     """Mean of -ln(probability of the true class), in nats; 0 is perfect, ln K is knowing nothing."""
     true, p = _pair(labels, probs, n_dims=2)
-    return float(-np.log(np.clip(p[np.arange(len(true)), true], SMALLEST_PROB, 1.0)).mean())
+    # 0 minus, for minus the mean would be -0 where all is right.
+    return float(0.0 - np.log(np.clip(p[np.arange(len(true)), true], SMALLEST_PROB, 1.0)).mean())
 
 
 def brier(labels: ArrayLike, probs: ArrayLike) -> float:

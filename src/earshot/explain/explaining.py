@@ -122,7 +122,7 @@ def explain_file(
     check_file(path)
     [(outcome, samples)] = decoded(bundle, read_clips([str(path)], labels=False))
     if samples is None:
-        raise DataError(complaint(path, "sound", outcome.reason, "a sound that can be read", outcome.message))
+        raise DataError(outcome.message)
     return explain_clip(
         bundle, samples, name=path.name, class_name=class_name, at_s=at_s, monitor=monitor or Silent()
     )

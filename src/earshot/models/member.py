@@ -159,7 +159,9 @@ def decision_values(estimator: Any, rows: NDArray[np.float32], *, n_classes: int
     the least likely of the others. With several labels a clip, a label that all (none) of the training clips had
     gets the score of a clear yes (no).
     """
-    if getattr(estimator, "multilabel_", False):
+    from sklearn.multiclass import OneVsRestClassifier
+
+    if isinstance(estimator, OneVsRestClassifier):
         return np.stack([_yes(binary, rows) for binary in estimator.estimators_], axis=1)
     scores = _scores(estimator, rows)
     if scores.ndim == 1:

@@ -70,5 +70,5 @@ def _pair_cells(pair: Mapping[Any, Any]) -> list[str]:
         p_value(pair["p_groups_holm"]),
         p_value(pair["p_mcnemar_holm"]),
         "-" if pd.isna(pair["n_clips_needed"]) else f"{int(pair['n_clips_needed'])}",
-        "clear" if pair["clear"] else "can be luck",
+        "clear" if pair["clear"] else "can be luck" if pair["difference"] else "level",
     ]

@@ -94,7 +94,7 @@ def render(report: ReportValues) -> str:
         script=script,
         script_hash=_hash(script),
         gains=gain_sentence(metrics),
-        limits=limits_of_trust(metrics),
+        limits=limits_of_trust(metrics, report.notes),
         strips=list(_strips(metrics)),
         per_class=sorted(per_class, key=lambda row: (row["n"] > 0, row["f1"], row["label"])),
         confusion=_confusion_view(metrics),

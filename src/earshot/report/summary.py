@@ -6,7 +6,7 @@ Conventions: `metrics` is the content of metrics.json, of which any key may be m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from earshot.report.page import count, isolated, percent
@@ -37,21 +37,26 @@ def gain_sentence(metrics: Mapping[str, Any]) -> str:
     return sentence
 
 
-def limits_of_trust(metrics: Mapping[str, Any]) -> list[str]:
-    """What a reader has to keep in mind about the score, one sentence each; may be empty."""
-    return [*_about_size(metrics), *_about_answers(metrics)]
+def limits_of_trust(metrics: Mapping[str, Any], notes: Sequence[str] = ()) -> list[str]:
+    """What a reader has to keep in mind about the score, one sentence each; may be empty.
+
+    Args:
+        notes: on the data, as they were read.
+    """
+    has_groups = any(note.startswith("groups: ") for note in notes)
+    return [*_about_size(metrics, has_groups=has_groups), *_about_answers(metrics)]
 
 
-def _about_size(metrics: Mapping[str, Any]) -> Iterator[str]:
+def _about_size(metrics: Mapping[str, Any], *, has_groups: bool) -> Iterator[str]:
     n_clips, n_groups = metrics.get("n_clips"), metrics.get("n_groups")
     if n_groups and n_groups < FEW_GROUPS:
         yield (
             f"Only {n_groups} groups: other recordings may score quite differently, and the interval is rough."
         )
-    if n_groups and n_clips == n_groups:
+    if n_groups and n_clips == n_groups and not has_groups:
         yield (
             "Every clip counts as a recording of its own. If several were cut from one recording, the score is too "
-            "high: name the recordings in a column `group`."
+            "high: name the recordings in a column “group”."
         )
     if metrics.get("n_failed"):
         n = int(metrics["n_failed"])

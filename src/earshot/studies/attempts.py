@@ -35,7 +35,6 @@ from earshot.studies.spec import Protocol, Row
 from earshot.studies.spoiling import SpoiledBank
 from earshot.studies.synthetic import TOYS, Toy, toy_predictions
 from earshot.training.batches import draw_seed
-from earshot.training.checkpoint import Checkpoint
 from earshot.training.history import repeat_seeds
 from earshot.training.on_features import FittedFeatures, fit_on_features
 from earshot.versions import versions
@@ -140,7 +139,7 @@ class Workbench:
             device=self.device,
             multilabel=row.toy == "classification",
             calibrate=False,  # accuracy is what the tables compare
-            checkpoint=Checkpoint(file.checkpoint, identity=file.identity),
+            checkpoint=file.checkpoint,
             on_progress=on_progress,
         )
         confusion = None

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from earshot.errors import ConfigError, complaint, rule_of
+from earshot.errors import ConfigError, complaint, rule_of, value_of
 from earshot.studies.spec import Study
 
 
@@ -61,7 +61,7 @@ def read_study(values: Mapping[str, Any]) -> Study:
         if first["loc"][:1] == ("rows",) and len(first["loc"]) > 1:
             field += f" (row {rows[int(first['loc'][1])].get('id')!r})"
         where = f"study {values.get('name')}"
-        raise ConfigError(complaint(where, field, first["input"], rule_of(first))) from error
+        raise ConfigError(complaint(where, field, value_of(first), rule_of(first))) from error
 
 
 def expanded(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

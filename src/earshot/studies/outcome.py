@@ -23,6 +23,7 @@ from earshot.evaluation.predictions import Predictions
 from earshot.evaluation.statistics import accuracy_interval
 from earshot.files import metadata_of, write_whole
 from earshot.studies.spec import Row
+from earshot.training.checkpoint import Checkpoint
 
 N_BOOTSTRAP = 2000
 
@@ -49,7 +50,7 @@ class AttemptFile:
     def __init__(self, folder: Path, identity: str) -> None:
         self.identity = identity
         self.path = folder / f"{identity[:24]}.safetensors"
-        self.checkpoint = folder / f"{identity[:24]}.checkpoint"
+        self.checkpoint = Checkpoint(folder / f"{identity[:24]}.checkpoint", identity=identity)
 
     def save(self, attempt: Attempt) -> None:
         """Writes it whole or not at all; an unfinished training's state is no longer needed then."""
@@ -64,7 +65,7 @@ class AttemptFile:
         if attempt.spoiled is not None:
             arrays["spoiled"] = np.ascontiguousarray(attempt.spoiled, dtype=np.float32)
         write_whole(self.path, safetensors.numpy.save(arrays, metadata=about))
-        self.checkpoint.unlink(missing_ok=True)
+        self.checkpoint.remove()
 
     def load(self) -> Attempt | None:
         """The attempt, or None where it is to be made (again)."""

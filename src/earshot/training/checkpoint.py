@@ -5,6 +5,7 @@ Randomness needs no saving: every epoch draws from seeds made of (seed, epoch) a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -23,12 +24,15 @@ from earshot.training.stopping import Judge
 class Checkpoint:
     """One file, `path`: network, averaged network, optimiser, judge and history after the last saved epoch.
 
+    Beside it lies the one before, for the day when a disk has spoiled the last.
+
     Args:
         identity: what the training depends on (configuration, data, fold); a file of another identity is not used.
     """
 
     def __init__(self, path: Path, *, identity: str) -> None:
         self.path = path
+        self.before = path.with_name(f"{path.name}.before")
         self.identity = hashlib.sha256(identity.encode()).hexdigest()
 
     def save(
@@ -58,6 +62,12 @@ class Checkpoint:
             "identity": self.identity,
         }
         body = save(contiguous, metadata=about)
+        if self.path.exists():
+            self.before.unlink(missing_ok=True)
+            with contextlib.suppress(
+                OSError
+            ):  # not every file system links, and the last one is whole as a rule
+                self.before.hardlink_to(self.path)
         write_whole(self.path, body + hashlib.sha256(body).digest())
 
     def load(
@@ -73,7 +83,7 @@ class Checkpoint:
         Returns:
             Finished epochs and their history; (0, []) where there is no usable file, so that training starts anew.
         """
-        read = self._read()
+        read = self._read(self.path) or self._read(self.before)
         if read is None:
             return 0, []
         tensors, about = read
@@ -88,9 +98,9 @@ class Checkpoint:
             judge.restore(plain["judge"], _below("best.", tensors))
         return int(about["epoch"]), json.loads(about["history"])
 
-    def _read(self) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    def _read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
         try:
-            content = self.path.read_bytes()
+            content = path.read_bytes()
         except OSError:
             return None
         body, digest = content[:-32], content[-32:]
@@ -103,8 +113,9 @@ class Checkpoint:
         return (tensors, about) if about.get("identity") == self.identity else None
 
     def remove(self) -> None:
-        """Deletes the file, when the training it belongs to is finished and saved elsewhere."""
+        """Deletes the files, when the training they belong to is finished and saved elsewhere."""
         self.path.unlink(missing_ok=True)
+        self.before.unlink(missing_ok=True)
 
 
 def _flat(state: dict[int, dict[str, Any]]) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:

@@ -10,14 +10,15 @@ Lightning's import time is paid (bench/step_cost.py has both figures).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from earshot.errors import ConfigError, EarshotError, complaint
+from earshot.errors import ConfigError, EarshotError, complaint, is_out_of_memory
 from earshot.training.batches import Batches, draw_seed
 from earshot.training.checkpoint import Checkpoint
 from earshot.training.losses import has_accuracy, hits, training_loss
@@ -42,6 +43,20 @@ Measure = Callable[[nn.Module], dict[str, float]]
 
 class TrainingDiverged(EarshotError):
     """The loss became infinite or not a number."""
+
+
+@contextmanager
+def _within_memory(batch_size: int) -> Iterator[None]:
+    """Says which setting decides where memory runs out."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        fix = "Choose a smaller one, or close other programs and begin again: the last checkpoint is kept."
+        raise EarshotError(
+            complaint("training", "batch_size", batch_size, "one that memory holds", fix)
+        ) from error
 
 
 @kept_pages()
@@ -74,31 +89,33 @@ def fit_network(
 
     Raises:
         TrainingDiverged: the loss is not finite.
+        EarshotError: memory ran out.
         ConfigError: the optimiser cannot work on such batches, or something is to be judged without `inner`.
     """
-    run = _Run(network, batches, config, multilabel=multilabel, seed=seed)
-    if config.needs_inner and inner is None:
-        rule = "inner clips where keep = best, early_stopping_patience or plateau ask for them"
-        raise ConfigError(complaint("training", "inner", None, rule))
-    done, history = run.load(checkpoint)
-    due_at = time.monotonic() + _CHECKPOINT_EVERY_S
-    on_epoch(done, run.n_epochs)
-    while not run.is_over(done):
-        started = time.perf_counter()
-        row: dict[str, Any] = {"epoch": done + 1} | run.epoch(done)
-        done += 1
-        if inner is not None:
-            row |= inner(run.outcome.eval())
-            run.judge.see(done, row["inner_loss"], run.outcome)
-        last = run.is_over(done)
-        if done % config.watch_every == 0 or last:
-            row |= watch(run.outcome.eval())
-        history.append(row | {"seconds": time.perf_counter() - started})
-        if checkpoint is not None and (last or time.monotonic() > due_at):
-            due_at = run.save(checkpoint, done, history)
+    with _within_memory(config.batch_size):
+        run = _Run(network, batches, config, multilabel=multilabel, seed=seed)
+        if config.needs_inner and inner is None:
+            rule = "inner clips where keep = best, early_stopping_patience or plateau ask for them"
+            raise ConfigError(complaint("training", "inner", None, rule))
+        done, history = run.load(checkpoint)
+        due_at = time.monotonic() + _CHECKPOINT_EVERY_S
         on_epoch(done, run.n_epochs)
-    run.judge.restore_best(run.outcome)
-    return run.outcome.eval(), history
+        while not run.is_over(done):
+            started = time.perf_counter()
+            row: dict[str, Any] = {"epoch": done + 1} | run.epoch(done)
+            done += 1
+            if inner is not None:
+                row |= inner(run.outcome.eval())
+                run.judge.see(done, row["inner_loss"], run.outcome)
+            last = run.is_over(done)
+            if done % config.watch_every == 0 or last:
+                row |= watch(run.outcome.eval())
+            history.append(row | {"seconds": time.perf_counter() - started})
+            if checkpoint is not None and (last or time.monotonic() > due_at):
+                due_at = run.save(checkpoint, done, history)
+            on_epoch(done, run.n_epochs)
+        run.judge.restore_best(run.outcome)
+        return run.outcome.eval(), history
 
 
 class _Run:

@@ -35,7 +35,8 @@ class MemberConfig(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> MemberConfig:
         if self.features.rank not in self.model.ranks:
-            raise ValueError(f"a {self.model.kind} model cannot work on {self.features.kind} features")
+            rule = f"a {self.model.kind} model cannot work on {self.features.kind} features"
+            raise ValueError(f"parts that fit, see docs/models.md: {rule}")
         if self.is_network and self.training.loss == "mean_squared_error":
             raise ValueError("a loss of classes: mean_squared_error is for numbers, not for labelled clips")
         if self.is_network and self.training.optimizer == "lbfgs" and self.augment.enabled:
