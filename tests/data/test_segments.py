@@ -122,5 +122,5 @@ def test_faults_are_named():
 
 
 def test_segments_that_begin_within_a_millisecond_have_their_own_ids():
-    found = segments(table_of(1), noises([16_002]), rate_hz=16_000, window_s=1.0)
-    assert found.clips.ids == ("0.wav@0.000000-1.000000", "0.wav@0.000125-1.000125")
+    found = segments(table_of(1), noises([324]), rate_hz=16_000, window_s=0.02, hop_s=0.00025)
+    assert found.clips.ids == ("0.wav@0.000000-0.020000", "0.wav@0.000250-0.020250")

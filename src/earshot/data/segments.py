@@ -111,7 +111,7 @@ def _table(
             for name, is_whole, start, end in zip(table["id"], whole, start_s, end_s, strict=True)
         ]
 
-    # A clip a few samples longer than its segments has two that are the same to the millisecond.
+    # With a small hop two may be the same to the millisecond.
     ids = names(3)
     ids = ids if len(set(ids)) == len(ids) else names(6)
     cut_up: pd.DataFrame = table.assign(id=ids, start_s=start_s, end_s=end_s)
