@@ -87,10 +87,10 @@ def reliability_diagram(reliability: pd.DataFrame) -> Figure:
     ends = np.stack([y - _numbers(reliability["accuracy_low"]), _numbers(reliability["accuracy_high"]) - y])
     axes.errorbar(x, y, yerr=np.maximum(ends, 0), fmt="none", ecolor=COLOURS["line"], elinewidth=3)
     share = _numbers(reliability["n"]) / max(float(_numbers(reliability["n"]).sum()), 1.0)
-    axes.scatter(x, y, s=14 + 220 * share, color=COLOURS["held-out"], linewidths=0, zorder=3)
+    axes.scatter(x, y, s=14 + 220 * share, color=COLOURS["held-out"], linewidths=0, zorder=3, clip_on=False)
     calm(axes)
-    axes.set_xlim(-0.02, 1.05)  # half of the largest point beyond the ends
-    axes.set_ylim(-0.02, 1.05)
+    axes.set_xlim(-0.02, 1.04)
+    axes.set_ylim(-0.02, 1.04)
     axes.set_xlabel("confidence", fontsize=10, color=COLOURS["muted"])
     axes.set_title("How often it is right", loc="left", **TITLE)
     for axis in (axes.xaxis, axes.yaxis):
