@@ -45,7 +45,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Settled:
+class Answered:
     """What became of some of a file's ranges; `content` is "" where the file cannot be read."""
 
     path: str
@@ -63,7 +63,7 @@ class Catalogue:
     has_any: bool
 
 
-_Result: TypeAlias = Settled | ShardWriter | BaseException | None
+_Result: TypeAlias = Answered | ShardWriter | BaseException | None
 
 
 class DecodePool:
@@ -81,10 +81,10 @@ class DecodePool:
         jobs: Sequence[Job],
         catalogue: Catalogue,
         *,
-        on_settled: Callable[[Settled], None],
+        on_answered: Callable[[Answered], None],
         on_shard: Callable[[ShardWriter], None],
     ) -> None:
-        """Calls `on_settled` as ranges are answered and `on_shard` for every shard to be sealed, in this thread.
+        """Calls `on_answered` as ranges are answered and `on_shard` for every shard to be sealed, in this thread.
 
         Interrupted, it stops the workers at once and hands over what was finished.
         """
@@ -101,7 +101,7 @@ class DecodePool:
         for thread in threads:
             thread.start()
         try:
-            _consume(results, n_threads, on_settled, on_shard, self._kill_overdue)
+            _consume(results, n_threads, on_answered, on_shard, self._kill_overdue)
         except BaseException:
             self.close()
             for thread in threads:
@@ -157,7 +157,7 @@ class DecodePool:
 def _consume(
     results: queue.SimpleQueue[_Result],
     n_threads: int,
-    on_settled: Callable[[Settled], None],
+    on_answered: Callable[[Answered], None],
     on_shard: Callable[[ShardWriter], None],
     supervise: Callable[[], None],
 ) -> None:
@@ -175,8 +175,8 @@ def _consume(
             n_threads -= 1
         elif isinstance(result, BaseException):
             raise result
-        elif isinstance(result, Settled):
-            on_settled(result)
+        elif isinstance(result, Answered):
+            on_answered(result)
         else:
             on_shard(result)
 
@@ -234,11 +234,11 @@ class _Shift:
         died = Words("one that crashed" if reason == "crashed" else "one that hung")
         error = failure(reason, "", "decoder", died, "one that answers")
         entry = Entry("", "failed", reason, str(error).removeprefix(": "))
-        self._settle(job, dict.fromkeys(job.open_ranges()[: 1 if job.content else None], entry))
+        self._answered(job, dict.fromkeys(job.open_ranges()[: 1 if job.content else None], entry))
 
-    def _settle(self, job: Job, entries: dict[Range, Entry]) -> None:
+    def _answered(self, job: Job, entries: dict[Range, Entry]) -> None:
         job.entries |= entries
-        self._results.put(Settled(job.path, job.content, entries))
+        self._results.put(Answered(job.path, job.content, entries))
 
     def _converse(self, worker: WorkerProcess, job: Job) -> None:
         worker.send(job.path)
@@ -246,17 +246,17 @@ class _Shift:
         while "n_hashed" in hello:
             hello = worker.receive()
         if "content" not in hello:
-            self._settle(job, dict.fromkeys(job.open_ranges(), Entry("", **hello)))
+            self._answered(job, dict.fromkeys(job.open_ranges(), Entry("", **hello)))
             return
         job.content, job.stat, job.settled = hello["content"], tuple(hello["stat"]), hello["settled"]
         keys = {range_s: self._catalogue.key_of(job.content, range_s) for range_s in job.open_ranges()}
         if self._catalogue.has_any:
             known = self._catalogue.lookup(list(keys.values()))
-            self._settle(job, {range_s: known[key] for range_s, key in keys.items() if key in known})
+            self._answered(job, {range_s: known[key] for range_s, key in keys.items() if key in known})
         for range_s in job.open_ranges():
             self._next_shard_if_full()
             worker.send({"range": range_s, "shard": str(self._writer.part), "offset": self._writer.n_bytes})
-            self._settle(job, {range_s: self._taken(worker.receive(), keys[range_s])})
+            self._answered(job, {range_s: self._taken(worker.receive(), keys[range_s])})
         worker.send(None)
 
     def _next_shard_if_full(self) -> None:

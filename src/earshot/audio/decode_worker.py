@@ -108,10 +108,10 @@ def _answer(fd: int, request: dict[str, Any], *, options: WorkerOptions, before:
 
 def _hashed(fd: int, stat: StatKey, options: WorkerOptions, replies: IO[bytes]) -> dict[str, Any]:
     """Reads the whole file, and says so in between: a large one takes longer than the pool waits for an answer."""
-    digest, n_hashed = hashlib.sha256(), 0
+    digest, n_hashed, size = hashlib.sha256(), 0, os.fstat(fd).st_size
     started = time.monotonic()
-    try:
-        while piece := os.read(fd, _READ_BYTES):
+    try:  # no further than its size at first: a file may grow as fast as it is read
+        while n_hashed <= size and (piece := os.read(fd, _READ_BYTES)):
             digest.update(piece)
             n_hashed += len(piece)
             if time.monotonic() - started > options.timeout_s / 4:

@@ -22,7 +22,7 @@ import soundfile
 import soxr
 
 from earshot.audio.blocks import DecodeLimits
-from earshot.audio.decode_pool import Catalogue, DecodePool, Job, Range, Settled
+from earshot.audio.decode_pool import Answered, Catalogue, DecodePool, Job, Range
 from earshot.audio.decode_worker import WorkerOptions
 from earshot.audio.index import Entry, Index, StatKey, stat_key
 from earshot.audio.reasons import printable
@@ -196,7 +196,7 @@ class _Work:
             if (path, wanted) not in self._entries:
                 missing.setdefault(path, []).append(wanted)
 
-        def take(part: Settled) -> None:
+        def take(part: Answered) -> None:
             nonlocal n_done
             self._contents[part.path] = part.content
             for wanted, entry in part.entries.items():
@@ -207,7 +207,7 @@ class _Work:
         jobs = [Job(path, ranges) for path, ranges in missing.items()]
         catalogue = Catalogue(self._folder, self._key_of, self._lookup, has_any=self._index.has_sounds())
         if jobs:
-            pool.run(jobs, catalogue, on_settled=take, on_shard=self._commit)
+            pool.run(jobs, catalogue, on_answered=take, on_shard=self._commit)
             remove_orphans(self._folder, self._index.shards_in_use())
 
     def outcome(self, item: Segment) -> Outcome:
