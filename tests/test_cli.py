@@ -400,9 +400,7 @@ def test_a_precision_out_of_reach_is_named_before_predicting(
     )
     assert command("predict", model, sounds, "--precision", 0.99) == 0
     first, _, last = Bundle.load(model).classes
-    assert (
-        f"{first}, {last}: never said, for out of fold no threshold was right 99%" in capsys.readouterr().err
-    )
+    assert f"{first}, {last}: never said; too few clips show that it is right 99 %" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("option", "value"), [("--n-classes", 1), ("--window-s", -1), ("--window-s", 0.001)])

@@ -160,7 +160,7 @@ def test_a_setting_of_networks_is_called_that_where_there_is_none():
             load_recipe("fast", [f"{key}=3"])
 
 
-@pytest.mark.parametrize("stem", ["my recipe (v2)", "recipe+aug", "-x", "é…", "(-)"])
+@pytest.mark.parametrize("stem", ["my recipe (v2)", "recipe+aug", "run²", "½", "-x", "é…", "(-)"])
 def test_a_file_of_any_name_is_a_recipe(tmp_path, stem):
     path = tmp_path / f"{stem}.toml"
     path.write_text("[members.a.features]\nkind='statistics'\n[members.a.model]\nkind='svm'\n")
@@ -171,6 +171,11 @@ def test_a_file_of_any_name_is_a_recipe(tmp_path, stem):
     ("text", "said"),
     [
         ("", "members is missing; expected a value for it"),
+        ("[trainig]\na=1\n[members.a.model]\nkind='svm'", "trainig is a table; expected a known key"),
+        (
+            "[members.a.features]\nn_mels=3\n[members.a.model]\nkind='svm'",
+            "is a table; expected a table with a kind",
+        ),
         (
             "name = '-x'\n[members.a.model]\nkind='svm'",
             "name is '-x'; expected letters, digits, blanks, dots",

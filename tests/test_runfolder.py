@@ -182,10 +182,14 @@ def test_results_of_other_data_are_not_overwritten(tmp_path: Path) -> None:
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
     fold = tmp_path / "folds" / "cnn-1"
     fold.mkdir(parents=True)
-    left = [tmp_path / ".report.html.ab_3.part", fold / ".checkpoint.x9.part"]
-    for part in left:
+    (tmp_path / "experiments").mkdir()
+    left = [tmp_path / "experiments" / ".7.safetensors.ab_3.part", fold / ".checkpoint.x9.part"]
+    kept = [tmp_path / ".rows.csv.c.part", fold / "checkpoint"]  # a prediction may be under way
+    for part in (*left, *kept):
         part.write_bytes(b"half")
-    (fold / "checkpoint").write_bytes(b"whole")
+    folders = [tmp_path / ".model.part", fold / ".x.part"]
+    for folder in folders:
+        folder.mkdir()
     with RunFolder(tmp_path).locked():
         assert not any(part.exists() for part in left)
-    assert (fold / "checkpoint").exists()
+    assert all(part.exists() for part in (*kept, *folders))

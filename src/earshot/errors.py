@@ -70,8 +70,9 @@ def value_of(fault: Mapping[str, Any]) -> object:
         return Words("missing")
     if fault["type"] == "union_tag_invalid":
         return fault["ctx"]["tag"]
-    is_table = isinstance(fault["input"], Mapping)
-    return Words("a combination that does not work") if is_table else fault["input"]
+    if isinstance(fault["input"], Mapping):
+        return Words("a combination that does not work" if fault["type"] == "value_error" else "a table")
+    return fault["input"]
 
 
 def rule_of(fault: Mapping[str, Any], known: Iterable[str] = ()) -> str:
@@ -87,6 +88,8 @@ def rule_of(fault: Mapping[str, Any], known: Iterable[str] = ()) -> str:
         return "a value for it"
     if fault["type"] == "string_pattern_mismatch":
         return "letters, digits, blanks, dots, _ and -, of which a letter, digit or _ comes first"
+    if fault["type"] == "union_tag_not_found":
+        return "a table with a kind"
     if fault["type"] == "extra_forbidden":
         near = get_close_matches(str(fault["loc"][-1]), known, n=3)
         return f"a known key, such as {', '.join(near)}" if near else "a known key"

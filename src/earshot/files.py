@@ -33,7 +33,8 @@ def remove_partial(*folders: Path) -> None:
     """Deletes what `write_whole` left in folders where its process was killed; nobody may be writing there."""
     for folder in folders:
         for part in folder.glob(".*.part"):
-            part.unlink(missing_ok=True)
+            if part.is_file():
+                part.unlink(missing_ok=True)
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -160,14 +159,17 @@ def _read(source: str | Path | Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 
 def _name_of(path: Path) -> str:
     """The name of a recipe that its author gave none: the file's, as far as a folder may be called so."""
-    return re.sub(r"[^\w. -]+", "_", path.stem).lstrip(". -")[:80].strip() or "custom"
+    letters = [c if c.isalpha() or c.isdecimal() or c in "_. -" else "_" for c in path.stem]
+    return "".join(letters).lstrip(". -")[:80].strip() or "custom"
 
 
 def _validated(values: Mapping[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        faults = error.errors()
+        # A key that is mistyped is unknown, and missing by its right name: the former says more.
+        first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
         field = _key(first["loc"], values) or "recipe"
         fix = "The keys are listed in docs/recipes.md and in every run's experiment.toml."
         known = {name for table in _tables() for name in table.get("properties", {})}

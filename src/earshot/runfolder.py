@@ -51,7 +51,8 @@ class RunFolder:
                 raise EarshotError(
                     complaint(self.root, "file system", error.strerror, "one that can lock a file", fix)
                 ) from error
-            remove_partial(self.root, *self.root.glob("*/"), *self.root.glob("folds/*/"))
+            # Where only the holder of the lock writes; anybody may be writing rows or pages into the folder itself.
+            remove_partial(*self.root.glob("folds/*/"), self.root / "experiments")
             yield
 
     def remove_if_empty(self) -> None:

@@ -123,7 +123,7 @@ def test_a_large_file_may_take_longer_to_read_than_a_decoder_to_answer(folder, r
 def test_a_worker_that_hangs_is_killed_while_others_are_busy(tmp_path, root, monkeypatch):
     folder = tmp_path / "many"
     folder.mkdir()
-    for i in range(1_500):
+    for i in range(3_000):
         (folder / f"{i:04d}.wav").write_bytes(good_bytes(i))
     greet, killed_after = decode_process.WorkerProcess.greet, []
 
@@ -148,11 +148,11 @@ def test_a_worker_that_hangs_is_killed_while_others_are_busy(tmp_path, root, mon
         if len(killed_after) == 2 and not n_done_at_kill:
             n_done_at_kill.append(n_done)
 
-    outcomes = AudioStore(RATE_HZ, root=root, n_workers=2, timeout_s=0.5).ensure(
+    outcomes = AudioStore(RATE_HZ, root=root, n_workers=2, timeout_s=1.0).ensure(
         settle(folder), progress=progress
     )
-    assert [o.reason for o in outcomes if o.reason] == ["timed_out"]
-    assert n_done_at_kill[0] < 1_400  # not when the other worker had come to its end
+    assert {o.reason for o in outcomes if o.reason} == {"timed_out"}
+    assert n_done_at_kill[0] < 2_900  # not when the other worker had come to its end
 
 
 def test_a_killed_run_keeps_what_it_had_of_one_long_file(tmp_path, root):

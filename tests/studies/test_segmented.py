@@ -1,6 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
 
+from earshot.audio.windows import InMemory
+from earshot.data.clips import Clips
 from earshot.errors import ConfigError
 from earshot.monitor import Silent
 from earshot.runfolder import RunFolder
@@ -8,8 +11,9 @@ from earshot.studies.bank import FeatureBank
 from earshot.studies.data import facts, gather
 from earshot.studies.loading import read_study
 from earshot.studies.runner import run_rows
-from earshot.studies.segmented import evened
+from earshot.studies.segmented import cut_up, evened
 from earshot.studies.sides import clip_sides
+from earshot.studies.spec import Segments
 from earshot.studies.study import run_study
 
 from .. import corpus
@@ -112,6 +116,24 @@ def test_the_share_of_the_more_frequent_class_is_said(gathered):
         "hum every time would be right for 71.4 % of the judged segments; hum, for 60.0 % of the clips"
         in note
     )
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "judged"),
+    [
+        (24_000, [0, 8_000]),  # two windows of training, of which the last is off the grid of judging
+        (24_100, [0, 8_000]),  # so it is where the rest is too short for a window in training
+        (40_200, [0, 16_000, 24_000]),
+        (32_100, [0, 16_000]),
+        (33_000, [0, 16_000, 17_000]),
+    ],
+)
+def test_judged_segments_leave_no_more_of_a_recording_unheard_than_windows_do(n_samples, judged):
+    table = pd.DataFrame({"path": ["a.wav"], "label": ["cat"]})
+    view = InMemory([np.arange(n_samples, dtype=np.int16)])
+    how = Segments(hop_s=1.0, training_hop_s=0.5)
+    found = cut_up(Clips(table, root="."), view, how, rate_hz=16_000, window_s=1.0)
+    assert found.view.cut_up.starts[found.is_judged].tolist() == judged
 
 
 def test_a_hop_that_is_no_multiple_is_refused():

@@ -134,17 +134,15 @@ def test_a_save_that_fails_leaves_the_one_before(checkpoint, monkeypatch):
 
 
 def test_where_the_last_is_damaged_the_one_before_is_taken(checkpoint):
-    State(0).save(checkpoint, epoch=1)
-    expected = State(0).tensors()
-    for epoch in (2, 3):
+    for epoch in (1, 2, 3):
         State(epoch).save(checkpoint, epoch=epoch)
     checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:-100])
     fresh = State(9)
     assert fresh.load(checkpoint)[0] == 2
     assert_equal(fresh.tensors(), State(2).tensors())
-    State(0).save(checkpoint, epoch=3)  # the damaged one is the one before now
-    assert fresh.load(checkpoint)[0] == 3
-    assert_equal(fresh.tensors(), expected)
+    State(0).save(checkpoint, epoch=3)
+    checkpoint.path.write_bytes(b"")
+    assert fresh.load(checkpoint)[0] == 2
 
 
 def test_without_links_there_is_the_last_one(checkpoint, monkeypatch):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 FULL_SCALE = 32_768.0
 
-_REST = 0.02
+SMALLEST_REST = 0.02  # of a window, that gets a window of its own
 Starts = NDArray[np.int64]
 
 
@@ -77,7 +77,7 @@ def window_starts(n_samples: int, *, length: int, hop: int) -> Starts:
     """
     last = max(0, n_samples - length)
     starts = np.arange(0, last + 1, hop, dtype=np.int64)
-    return np.append(starts, last) if last - starts[-1] > _REST * length else starts
+    return np.append(starts, last) if last - starts[-1] > SMALLEST_REST * length else starts
 
 
 def cut(clip: NDArray[np.int16], start: int, length: int) -> NDArray[np.int16]:

@@ -150,8 +150,9 @@ def predict(
         if chooser.never_said:
             names = ", ".join(printable(name) for name in chooser.never_said[:5])
             more = f" and {len(chooser.never_said) - 5} more" if len(chooser.never_said) > 5 else ""
+            wanted = f"{100 * (precision or 0):g} %"
             monitor.say(
-                f"{names}{more}: never said, for out of fold no threshold was right {precision:.0%} of the time"
+                f"{names}{more}: never said; too few clips show that it is right {wanted} of the time"
             )
         scored = (judge_files if chooser.needs_novelty else score_files)(bundle, clips, on_progress=show)
         shown = 1 if output is None else top

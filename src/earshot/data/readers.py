@@ -18,7 +18,7 @@ from earshot.data.splits import has_official_folds, trainable
 from earshot.errors import DataError, complaint
 
 TABLE_EXTENSIONS = frozenset({".csv", ".tsv", ".txt"})
-_TABLES_OF_SOUNDS = TABLE_EXTENSIONS - {".txt"}  # among sounds to predict it is a README
+_TABLES_OF_SOUNDS = TABLE_EXTENSIONS - {".txt"}  # beside sounds to predict that is a README, as a rule
 
 Source = str | os.PathLike[str] | pd.DataFrame
 
@@ -66,12 +66,13 @@ def read_clips(
     }
     if isinstance(data, pd.DataFrame):
         return _read_table(data, columns, source="table", audio_root=audio_root, where=where, labels=labels)
+    named = audio_root is not None or where or any(columns.values())  # so it is a table whatever its suffix
     if not isinstance(data, str | os.PathLike):
         if labels:
             raise DataError(complaint("data", "sources", len(data), "one folder, CSV file or frame"))
         given = {f"{field.removesuffix('_s')}_column": name for field, name in columns.items()}
         parts = []
-        for is_sound, some in groupby(data, key=_is_sound):
+        for is_sound, some in groupby(data, key=lambda one: _is_sound(one, named=bool(named))):
             if is_sound:  # thousands perhaps, by a pattern of the shell: one table of them all
                 parts.append(_read_files([_absolute(one) for one in some]))
                 continue
@@ -87,7 +88,7 @@ def read_clips(
         if not corpus:
             return _read_folder(path, columns, where=where, labels=labels)
         path = corpus
-    elif not labels and _is_sound(path):
+    elif not labels and _is_sound(path, named=bool(named)):
         return _read_files([path])
     df = tables.read_csv(path)
     if path_column is not None or not speakers.is_speaker_table(df):
@@ -199,7 +200,12 @@ def _nothing_found(
     seen = "; ".join(layouts.left_out_notes(listing, skipped)) or "the folder is empty"
     fix = f"Found: {fields.printable(seen)}."
     beside = Path(root).parent
-    if labels and all(reason == "no_label" for _, reason in skipped) and _n_folders_of_sounds(beside) > 1:
+    if (
+        labels
+        and skipped
+        and all(reason == "no_label" for _, reason in skipped)
+        and _n_folders_of_sounds(beside) > 1
+    ):
         fix += f" They lie in no class folder: is {fields.printable(str(beside))} meant?"
     csvs = sorted(p.name for p in Path(root).iterdir() if p.suffix.lower() == ".csv") if labels else []
     if csvs:
@@ -209,13 +215,17 @@ def _nothing_found(
 
 def _n_folders_of_sounds(folder: Path) -> int:
     """How many folders lie in a folder that hold sounds themselves, as those of classes do."""
-    inside = (each.iterdir() for each in folder.iterdir() if each.is_dir() and os.access(each, os.R_OK))
-    return sum(any(file.suffix.lower() in AUDIO_EXTENSIONS for file in files) for files in inside)
+    try:
+        inside = [each.iterdir() for each in folder.iterdir() if each.is_dir()]
+        return sum(any(file.suffix.lower() in AUDIO_EXTENSIONS for file in files) for files in inside)
+    except OSError:  # what may not be looked into is no hint
+        return 0
 
 
-def _is_sound(source: str | os.PathLike[str]) -> bool:
-    """Whether something to predict is neither a folder nor a table."""
-    return Path(source).suffix.lower() not in _TABLES_OF_SOUNDS and not Path(source).is_dir()
+def _is_sound(source: str | os.PathLike[str], *, named: bool) -> bool:
+    """Whether something to predict is neither a folder nor a table, of which columns may be `named`."""
+    tables_here = TABLE_EXTENSIONS if named else _TABLES_OF_SOUNDS
+    return Path(source).suffix.lower() not in tables_here and not Path(source).is_dir()
 
 
 def _read_files(paths: Sequence[str]) -> Clips:

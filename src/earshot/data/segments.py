@@ -2,7 +2,8 @@
 
 Conventions: a segment is [start_s, end_s) of a file. It has the label, group, fold and split of its clip, so that
 no split by group puts two segments of one clip on different sides. Segments cover a clip as windows do: every
-`hop_s`, the last one moved back to end with the clip; a clip that is shorter than a window is one segment.
+`hop_s`, the last one moved back to end with the clip, unless next to nothing is left for it; a clip that is
+shorter than a window is one segment.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Chooser:
 
     @property
     def never_said(self) -> tuple[str, ...]:
-        """Classes that get no clip at the wanted precision: none of their thresholds reached it."""
+        """Classes that get no clip at the wanted precision: too few clips showed that it can be reached."""
         limits = self.thresholds.thresholds if self.thresholds is not None else ()
         return tuple(name for name, limit in zip(self.classes, limits, strict=False) if limit is None)
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from earshot.audio.windows import FULL_SCALE, Clipbank, cut, window_starts
+from earshot.audio.windows import FULL_SCALE, SMALLEST_REST, Clipbank, cut
 from earshot.data.clips import Clips
 from earshot.data.segments import Segments, segments
 from earshot.data.splits import Fold
@@ -121,7 +121,10 @@ def cut_up(
         moments[i] = len(samples), samples.mean(), np.square(samples).mean()
         rows = np.flatnonzero(found.owners == i)
         starts = found.starts[rows]
-        is_judged[rows] = np.isin(starts, window_starts(len(samples), length=found.length, hop=hop))
+        on_grid = starts % hop == 0
+        rest = starts[-1] - starts[on_grid][-1]
+        is_judged[rows] = on_grid
+        is_judged[rows[-1]] |= rest > SMALLEST_REST * found.length
         peaks[rows] = [cut(clip, int(start), found.length).max() / FULL_SCALE for start in starts]
     n_samples = np.minimum(np.asarray(view.n_samples)[found.owners], found.length).astype(np.int64)
     return Segmented(recordings, SegmentView(view, found, n_samples), is_judged, moments, peaks)

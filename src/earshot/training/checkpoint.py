@@ -83,7 +83,9 @@ class Checkpoint:
         Returns:
             Finished epochs and their history; (0, []) where there is no usable file, so that training starts anew.
         """
-        read = self._read(self.path) or self._read(self.before)
+        read = self._read(self.path)
+        if read is None and (read := self._read(self.before)) is not None:
+            self.before.replace(self.path)  # or the next save would keep the damaged one in its place
         if read is None:
             return 0, []
         tensors, about = read

@@ -53,7 +53,7 @@ def _within_memory(batch_size: int) -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        fix = "Choose a smaller one, or close other programs and begin again: the last checkpoint is kept."
+        fix = "Close other programs and give the same command again, or choose a smaller one and another folder."
         raise EarshotError(
             complaint("training", "batch_size", batch_size, "one that memory holds", fix)
         ) from error
