@@ -130,7 +130,7 @@ def test_a_baseline_that_is_nothing_or_was_not_scored_on_damage_is_refused(
     (tmp_path / "metrics.json").write_text("{")
     assert "cannot be read" in refusal(DataError, model, clips, corruptions="gain", baseline=tmp_path)
     said = refusal(EarshotError, model, clips, baseline=fast_run)
-    assert "expected left out without --corruptions" in said
+    assert "expected no baseline without --corruptions" in said
 
 
 def test_a_baseline_of_other_clips_is_left_out_with_a_note_and_the_scores_stay(
