@@ -155,6 +155,15 @@ def test_a_worker_that_hangs_is_killed_while_others_are_busy(tmp_path, root, mon
     assert n_done_at_kill[0] < 2_900  # not when the other worker had come to its end
 
 
+def kill_after_three_shards(script, root):
+    run = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 60
+    while len(list(root.glob("shards/*.i16"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+
+
 def test_a_killed_run_keeps_what_it_had_of_one_long_file(tmp_path, root):
     path, n_parts, samples = tmp_path / "long.wav", 400, tone(400 * 800)
     path.write_bytes(encoded("WAV", "PCM_16", samples))
@@ -167,12 +176,7 @@ items = [Segment({str(path)!r}, i / 10, (i + 1) / 10) for i in range({n_parts})]
 AudioStore({RATE_HZ}, root=Path({str(root)!r})).ensure(items)
 """
     time.sleep(0.15)
-    run = subprocess.Popen([sys.executable, "-c", script])
-    deadline = time.monotonic() + 60
-    while len(list(root.glob("shards/*.i16"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.002)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
+    kill_after_three_shards(script, root)
     items = [Segment(str(path), i / 10, (i + 1) / 10) for i in range(n_parts)]
     steps, store = [], AudioStore(RATE_HZ, root=root)
     view = store.view(store.ensure(items, progress=lambda n_done, _: steps.append(n_done)))
@@ -207,12 +211,7 @@ paths = sorted(Path({str(folder)!r}).iterdir())
 AudioStore({RATE_HZ}, root=Path({str(root)!r}), n_workers=1).ensure([Segment(str(p)) for p in paths])
 """
     time.sleep(0.15)
-    run = subprocess.Popen([sys.executable, "-c", script])
-    deadline = time.monotonic() + 60
-    while len(list(root.glob("shards/*.i16"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.002)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
+    kill_after_three_shards(script, root)
     steps = []
     store = AudioStore(RATE_HZ, root=root)
     outcomes = store.ensure(settle(folder), progress=lambda *step: steps.append(step))
