@@ -30,7 +30,7 @@ from typing import BinaryIO
 import torch
 
 import earshot
-from earshot.errors import EarshotError, complaint
+from earshot.errors import EarshotError, complaint, is_out_of_memory
 from earshot.runfolder import FoldFile
 from earshot.training.members import FittedFold, FoldData, MemberConfig, fit_member
 
@@ -247,7 +247,10 @@ def serve(answers: BinaryIO) -> None:
         say(_Message(progress=(job.n_epochs, job.n_epochs), is_last=True))
     except KeyboardInterrupt:
         return
-    except (EarshotError, OSError, MemoryError) as error:
+    except (EarshotError, OSError) as error:
         say(_Message(error=error))
-    except Exception:
-        say(_Message(error=RuntimeError(f"in the training of a fold\n{traceback.format_exc()}")))
+    except Exception as error:
+        if is_out_of_memory(error):
+            say(_Message(error=MemoryError(str(error))))
+        else:
+            say(_Message(error=RuntimeError(f"in the training of a fold\n{traceback.format_exc()}")))

@@ -298,6 +298,7 @@ def test_judged_files_have_the_probabilities_of_scored_ones(bundle: Bundle, soun
         assert judgement is not None
         np.testing.assert_allclose(judgement.probs, probs, atol=1e-6)
         assert judgement.novelty is not None
+        assert np.isfinite(judgement.novelty)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])

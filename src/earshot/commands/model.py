@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -128,7 +128,6 @@ def predict(
         device: Where networks run: cpu, cuda, cuda:1, mps; auto takes the fastest there is.
         quiet: Print nothing but results and errors.
     """
-    from earshot.data.fields import printable
     from earshot.deploy.bundle import Bundle
     from earshot.deploy.choices import Chooser
     from earshot.deploy.predict import STANDARD_OUTPUT, judge_files, prediction_rows, row_writer, score_files
@@ -148,12 +147,7 @@ def predict(
 
         clips = (columns or SoundColumns()).read(paths)
         if chooser.never_said:
-            names = ", ".join(printable(name) for name in chooser.never_said[:5])
-            more = f" and {len(chooser.never_said) - 5} more" if len(chooser.never_said) > 5 else ""
-            wanted = f"{100 * (precision or 0):g} %"
-            monitor.say(
-                f"{names}{more}: never said; too few clips show that it is right {wanted} of the time"
-            )
+            monitor.say(never_said_text(chooser.never_said, precision or 0.0))
         scored = (judge_files if chooser.needs_novelty else score_files)(bundle, clips, on_progress=show)
         shown = 1 if output is None else top
         if windows:
@@ -179,6 +173,15 @@ def predict(
             monitor.say(f"predictions: {output}")
     if n_files == n_failed:
         raise EarshotError(complaint("predict", "readable files", 0, "at least 1", "See the reasons above."))
+
+
+def never_said_text(names: Sequence[str], precision: float) -> str:
+    """What a wanted precision costs: the classes that no clip will be called."""
+    from earshot.data.fields import printable
+
+    shown = ", ".join(printable(name) for name in names[:5])
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{shown}{more}: never said; too few clips show that it is right {100 * precision:g} % of the time"
 
 
 def print_row(row: dict[str, Any]) -> None:

@@ -72,8 +72,10 @@ class Chooser:
     @property
     def never_said(self) -> tuple[str, ...]:
         """Classes that get no clip at the wanted precision: too few clips showed that it can be reached."""
-        limits = self.thresholds.thresholds if self.thresholds is not None else ()
-        return tuple(name for name, limit in zip(self.classes, limits, strict=False) if limit is None)
+        if self.thresholds is None:
+            return ()
+        limits = zip(self.classes, self.thresholds.thresholds, strict=True)
+        return tuple(name for name, limit in limits if limit is None)
 
     @property
     def needs_novelty(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import torch
@@ -83,14 +84,14 @@ class StackConfig(NetworkConfig):
         return tuple(" ".join(letters.get(word, word) for word in layer.split()) for layer in plan.layers)
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """An embedding and one linear layer on top of it."""
 
     head: nn.Linear
 
+    @abstractmethod
     def embed(self, features: Tensor) -> Tensor:
         """What the last layer sees. Shape: [B, *input_shape] -> [B, C]."""
-        raise NotImplementedError
 
     def forward(self, features: Tensor) -> Tensor:
         logits: Tensor = self.head(self.embed(features))
