@@ -381,7 +381,7 @@ def test_results_are_not_written_among_sounds_or_over_a_run(
     if command_of != "audit":
         given = [fast_run / "model", *given]
     among = next(sounds.iterdir())
-    places = {among: "a folder of sounds", fast_run: "a run"}
+    places = {among: "sounds, such as", fast_run: "a run"}
     if command_of != "explain":  # a sound's folder is not the folder of the data
         places[sounds] = "the data"
     for place, what in places.items():

@@ -118,7 +118,7 @@ def must_be_apart(folder: Path, *, option: str, data: Path | None = None) -> Non
     inside = {each.name for each in folder.iterdir() if each.name != "salient.wav"}  # a page of explain
     sounds = sorted(name for name in inside if Path(name).suffix.lower() in AUDIO_EXTENSIONS)
     what = "the data" if data is not None and folder.resolve() == data.resolve() else ""
-    what = f"a folder of sounds, such as {sounds[0]}" if sounds else what
+    what = f"sounds, such as {sounds[0]}" if sounds else what
     what = "a run" if "experiment.toml" in inside else what
     if what:
         raise ConfigError(
